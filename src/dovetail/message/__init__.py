@@ -1,0 +1,19 @@
+"""What moves through the corridor: messages, deliveries and their outcomes."""
+
+from dovetail.message.delivery import Deliver, Delivery, Receipt
+from dovetail.message.message import OPAQUE, Codec, Message, OpaqueCodec
+from dovetail.message.outcome import Done, Dropped, Failed, Outcome
+
+__all__ = [
+    "OPAQUE",
+    "Codec",
+    "Deliver",
+    "Delivery",
+    "Done",
+    "Dropped",
+    "Failed",
+    "Message",
+    "OpaqueCodec",
+    "Outcome",
+    "Receipt",
+]

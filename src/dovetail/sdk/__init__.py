@@ -1,0 +1,54 @@
+"""The guest room: everything a step or a connector needs, and nothing else.
+
+Built-ins walk through the same door as guests: a connector or a step imports only this package and its own client library.
+"""
+
+from dovetail.clock import Clock, Ids, seeded
+from dovetail.errors import (
+    InDoubt,
+    MessageError,
+    Paused,
+    Refused,
+    Rejected,
+    Retry,
+    Throttled,
+    Unavailable,
+)
+from dovetail.mapping import UNDEFINED
+from dovetail.message import (
+    OPAQUE,
+    Codec,
+    Deliver,
+    Delivery,
+    Done,
+    Dropped,
+    Failed,
+    Message,
+    Outcome,
+    Receipt,
+)
+from dovetail.sdk.connector import Call, Connection, Operation, Repeat, Reply, Sink, Source
+from dovetail.sdk.context import (
+    Build,
+    Chain,
+    Checker,
+    Codecs,
+    Connecting,
+    Context,
+    Expression,
+    Log,
+    Result,
+)
+from dovetail.sdk.http import Handler, Request, Respond, Routes
+from dovetail.sdk.registry import Plugin
+from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step
+from dovetail.spec import Duration, Field, Problem, Rate, Secret, Size, Spec, field
+
+__all__ = [
+    "OPAQUE", "UNDEFINED", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "Codecs", "Connecting", "Connection",
+    "Context", "Deliver", "Delivery", "Done", "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed",
+    "Field", "Handler", "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome",
+    "Paused", "Plugin", "Problem", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
+    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Throttled", "Unavailable", "field",
+    "seeded",
+]  # fmt: skip

@@ -1,0 +1,95 @@
+"""A step turns a batch into a batch. One enterprise integration pattern each.
+
+A step's `Config(Spec)` says everything about its text. Beside help, default and example, a field carries
+
+- `main=True`: the field that the step's own word sets, so that `filter: a > 1` means `{expression: a > 1}`;
+- `kind=…`: what its value names, so that the project can cross-check it, and a form can offer choices:
+  `"expression"` (mapping text, or the path of a `.jsonata` file), `"steps"` (a nested chain), `"operation"` and `"sink"`
+  (`connection.name`), `"contract"` (`name@version`), `"topic"`, `"flow"`, `"function"` (`module:function`).
+
+A nested `Spec` (or a list of them) may carry such fields too: `route` has cases, each with a condition and steps. Every step
+also understands `id:`, its stable name; without one the id is derived from its word and its main reference.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from dovetail.message import Message
+from dovetail.sdk.context import Build, Context, Result
+from dovetail.spec import Spec
+
+
+class Dropping(Exception):  # noqa: N818 - a decision, not an error
+    """Raised by `MessageStep.apply`: a rule of the flow ends this message here."""
+
+
+class Step(ABC):
+    """The general shape. Built once per flow version, run many times, never at the same time as it is built.
+
+    Every message of the batch must come out in the result: in `out` (the same `ref`), `failed` or `dropped`; the engine checks.
+    A message that failed leaves the corridor at once. Steps are pure (a repeat gives the same) unless they go through `context`.
+    """
+
+    Config: ClassVar[type[Spec]]
+    effectful: ClassVar[bool] = False  # waits for outside systems: the engine runs it for each message on its own
+    top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
+
+    def __init__(self, config: Any, build: Build) -> None:
+        self.config = config
+        self.id = build.step
+
+    async def open(self) -> None:
+        """Before the first batch. May be called twice."""
+        return None
+
+    @abstractmethod
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        """Turn the batch into a result."""
+
+    async def close(self) -> None:
+        """After the last batch. May be called twice, or without `open`."""
+        return None
+
+
+class MessageStep(Step):
+    """A step that looks at one message at a time and touches nothing outside: write `apply` only."""
+
+    @abstractmethod
+    def apply(self, message: Message) -> Message:
+        """The message as it goes on. Raise `Rejected` to fail it, `Dropping(reason)` to end it by rule."""
+
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        result = Result()
+        out, apply = result.out, self.apply
+        for message in batch:
+            try:
+                out.append(apply(message))
+            except Dropping as rule:
+                result.dropped.append((message, str(rule)))
+            except Exception as error:  # one bad message never takes its neighbours along
+                result.failed.append((message, error))
+        return result
+
+
+class EffectStep(Step):
+    """A step that deals with an outside system for one message at a time: write `act` only."""
+
+    effectful = True
+
+    @abstractmethod
+    async def act(self, message: Message, context: Context) -> Message:
+        """Do it through `context.call` (and the like) and return the message as it goes on."""
+
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        result = Result()
+        for message in batch:
+            try:
+                result.out.append(await self.act(message, context))
+            except Dropping as rule:
+                result.dropped.append((message, str(rule)))
+            except Exception as error:
+                result.failed.append((message, error))
+        return result

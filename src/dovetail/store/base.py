@@ -1,0 +1,262 @@
+"""The store's ports, by noun: journal, state, payloads, audit; and the one transaction that moves them together.
+
+Words. A *stream* is a numbered log: a flow's own inbox, or a topic that several flows read. The *journal* holds every
+accepted message once, in its stream, and never changes. A *flow*'s state of a message is one row of *progress*; a
+message that no row speaks of is *fresh* (accepted, not begun or being run for the first time). A flow's *claim* is the journal number
+up to which it has taken messages into work: what lies at or below it without a row may have been in flight when the process died.
+
+Numbers (`seq`) are given by the store, grow with acceptance and are never used again. Times are wall-clock milliseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+class State(enum.IntEnum):
+    """Where a message is, for one flow. Below 10 it is pending; from 10 on it has ended."""
+
+    FRESH = 0  # never written: the absence of a row
+    WAITING = 1  # for its next attempt at `next_at`
+    HELD = 2  # behind an earlier message of its key that waits
+    IN_DOUBT = 3  # as WAITING, with an effect whose outcome is unknown
+    SPLIT = 4  # its parts are on their way; ends when they have ended
+    DONE = 10
+    DISCARDED = 11  # by a recorded rule of the flow
+    DEAD = 12  # a dead letter, with its reason
+
+    @property
+    def word(self) -> str:
+        """The name as people read and type it: `in_doubt`."""
+        return self.name.lower()
+
+
+PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT)
+ENDED = (State.DONE, State.DISCARDED, State.DEAD)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message for the journal. `seq` is set by the commit that accepts it.
+
+    `meta` is opaque here (attributes and headers, packed by the engine). `dedupe` is (scope, id): at most one entry per
+    scope and id is ever accepted; `body_hash` tells a repeat from a conflict. `start` is the step it begins at (parts of a split).
+    """
+
+    stream: int
+    at: int
+    version: int
+    meta: bytes
+    body: bytes
+    key: str | None = None
+    dedupe: tuple[int, str] | None = None
+    body_hash: bytes = b""
+    parent: int = 0
+    start: int = 0
+    seq: int = 0
+    duplicate_of: int = 0  # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
+    conflict_with: int = 0  # set by the commit: the earlier entry with the same dedupe id and another body; not kept
+
+
+@dataclass(slots=True)
+class Progress:
+    """The whole state of one message in one flow. `memo` is opaque: effects, history, whatever the engine must not forget."""
+
+    flow: int
+    seq: int
+    state: State
+    at: int
+    attempt: int = 0
+    next_at: int = 0
+    key: str | None = None
+    parts: int = 0  # SPLIT: how many parts have not ended
+    reason: str = ""
+    memo: bytes = b""
+
+
+@dataclass(slots=True)
+class Row:
+    """A journal entry read back. `body` may be None when only the attributes were asked for, or the body was pruned."""
+
+    seq: int
+    stream: int
+    at: int
+    version: int
+    meta: bytes
+    body: bytes | None
+    key: str | None
+    parent: int
+    start: int
+    size: int
+
+
+@dataclass(slots=True)
+class Work:
+    """What one transaction does, all or nothing.
+
+    `entries` are accepted in order; those with a dedupe id may turn out a duplicate or a conflict (see `Entry`), the rest of
+    the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused` are entries
+    to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
+    `counts` are differences: (flow, state word or "accepted") -> n. `audit` is a list of plain events.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+    refused: list[tuple[Entry, Progress]] = field(default_factory=list)
+    edits: list[tuple[int, int, bytes, str]] = field(default_factory=list)  # flow, seq, new body, who
+    claims: dict[int, int] = field(default_factory=dict)  # flow -> claimed up to
+    marks: dict[str, bytes] = field(default_factory=dict)
+    counts: dict[tuple[int, str], int] = field(default_factory=dict)
+    audit: list[tuple[object, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by byte.
+
+    `before` (a journal number) is where the last page ended. `streams` maps a flow to the stream that it reads.
+    """
+
+    flow: int = 0
+    stream: int = 0
+    states: Sequence[State] = ()
+    key: str | None = None
+    since: int = 0
+    until: int = 0
+    text: bytes = b""
+    before: int = 0
+    limit: int = 50
+
+
+class Journal(ABC):
+    """Accepted messages, in their streams."""
+
+    @abstractmethod
+    def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
+        """Up to `limit` fresh entries of `stream` behind `seq` (no progress row for `flow`), in order, at least one if there is
+        one, at most about `max_bytes` of bodies."""
+
+    @abstractmethod
+    def get(self, seq: int, flow: int = 0) -> Row | None:
+        """One entry with its body (as last edited for `flow`), or None."""
+
+    @abstractmethod
+    def original(self, seq: int) -> bytes | None:
+        """The body as it was accepted."""
+
+    @abstractmethod
+    def parts(self, parent: int, limit: int) -> list[Row]:
+        """Entries that a split of `parent` made, in order, without bodies."""
+
+    @abstractmethod
+    def last(self, stream: int) -> int:
+        """The newest number in `stream`, 0 if it is empty."""
+
+    @abstractmethod
+    def prune(self, before_ms: int, limit: int) -> int:
+        """Delete up to `limit` ended entries accepted before a time, with all that hangs on them; how many."""
+
+
+class Progresses(ABC):
+    """The state of messages, flow by flow."""
+
+    @abstractmethod
+    def get(self, flow: int, seq: int) -> Progress | None: ...
+
+    @abstractmethod
+    def due(self, flow: int, now: int, limit: int) -> list[Progress]:
+        """WAITING and IN_DOUBT rows with next_at <= now, earliest first."""
+
+    @abstractmethod
+    def next_due(self, flow: int) -> int | None:
+        """The earliest next_at, or None when nothing waits."""
+
+    @abstractmethod
+    def held(self, flow: int, key: str) -> Progress | None:
+        """The first HELD row of a key."""
+
+    @abstractmethod
+    def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
+        """Every key with a row that is WAITING, IN_DOUBT, HELD or SPLIT, with its first number."""
+
+    @abstractmethod
+    def find(self, query: Query) -> list[tuple[Row, Progress | None]]:
+        """Messages of one flow that match, newest first; entries come without bodies. Fresh ones have no progress."""
+
+    @abstractmethod
+    def counts(self) -> dict[tuple[int, str], int]:
+        """(flow, "accepted" | state word) -> how many; pending ones are the difference."""
+
+
+class Register(ABC):
+    """Names and numbers: streams and flows, versions with their text, marks."""
+
+    @abstractmethod
+    def number(self, kind: str, name: str) -> int:
+        """The number of a `flow` or a `stream`, given on first use (committed before it returns)."""
+
+    @abstractmethod
+    def names(self, kind: str) -> dict[str, int]:
+        """All of a kind."""
+
+    @abstractmethod
+    def version(self, flow: int, digest: str, text: bytes, at: int) -> int:
+        """The number of a flow version, given on first use together with the text needed to load it again."""
+
+    @abstractmethod
+    def versions(self, flow: int) -> list[tuple[int, str, int]]:
+        """(number, digest, first seen), oldest first."""
+
+    @abstractmethod
+    def version_text(self, flow: int, number: int) -> bytes:
+        """What `version` was given."""
+
+    @abstractmethod
+    def claim(self, flow: int) -> int:
+        """The flow's claim, 0 at first."""
+
+    @abstractmethod
+    def set_claim(self, flow: int, seq: int) -> None:
+        """Set it outside of the work of messages (a new subscriber that starts at a topic's end); committed at once."""
+
+    @abstractmethod
+    def mark(self, name: str) -> bytes | None: ...
+
+
+class Audit(ABC):
+    """Events of state changes, written by `commit` in the same transaction."""
+
+    @abstractmethod
+    def events(self, after: int, limit: int) -> list[tuple[int, int, tuple[object, ...]]]:
+        """(transaction, time, event) behind transaction `after`."""
+
+
+class Store(ABC):
+    """One store. Reading ports are synchronous and short; `commit` is the only way to write messages."""
+
+    uid: str  # made once, when the store was: prefixes message ids so that no other store's ids are met again
+    clean: bool  # whether the last user closed it; False means messages may have been in flight
+
+    journal: Journal
+    progress: Progresses
+    register: Register
+    audit: Audit
+
+    @abstractmethod
+    async def commit(self, work: Work) -> None:
+        """Apply in one transaction and flush. When it returns, it survives power loss.
+
+        Raises `dovetail.errors.Unavailable` when nothing was written and a later try may work (disk full, busy), `StoreError`
+        when the store can no longer be trusted. One commit at a time.
+        """
+
+    @abstractmethod
+    def usage(self) -> Mapping[str, int]:
+        """Bytes: `store`, `wal`, `free` (on the disk)."""
+
+    @abstractmethod
+    async def close(self, clean: bool = True) -> None:
+        """Close; with `clean` the next opener knows that nothing was in flight."""
