@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from dovetail.message import Deliver, Message, Outcome
+from dovetail.message import OPAQUE, Codec, Deliver, Message, Outcome
 from dovetail.sdk.context import Connecting
 from dovetail.spec import Spec
 
@@ -46,15 +46,40 @@ class Call:
     args: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 30.0
     attempt: int = 1
+    trace: str = ""  # the W3C traceparent to send along
 
 
-@dataclass(frozen=True, slots=True)
 class Reply:
-    """What an operation answered. `value` is plain data (what JSON can say); `status` and `headers` if the protocol has them."""
+    """What an operation answered: bytes read lazily through a codec, or a plain value (what JSON can say).
 
-    value: Any = None
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
+    `status` and `headers` are there if the protocol has them. The engine journals the bytes, so that a crash or a retry
+    gets the same answer without asking again.
+    """
+
+    __slots__ = ("_message", "headers", "status")
+
+    def __init__(
+        self, body: bytes | None = None, *, value: Any = None, codec: Codec = OPAQUE, status: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._message = Message(body, codec=codec) if body is not None else Message(None, codec=codec, value=value)
+        self.status = status
+        self.headers: Mapping[str, str] = headers or {}
+
+    @property
+    def value(self) -> Any:
+        """The answer, decoded. Raises `Rejected` when its bytes are not what they say they are."""
+        return self._message.value
+
+    @property
+    def body(self) -> bytes:
+        """The answer's bytes."""
+        return self._message.body
+
+    @property
+    def codec(self) -> Codec:
+        """The format the bytes are in."""
+        return self._message.codec
 
 
 class Operation(ABC):

@@ -1,0 +1,104 @@
+"""What the engine must not forget about a message: its effects and its attempts. Kept in the message's row of progress."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+EffectState = Literal["intended", "done", "in_doubt", "failed"]
+
+
+class Effect(msgspec.Struct, array_like=True):
+    """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was sent."""
+
+    step: str
+    target: str
+    state: EffectState
+    attempt: int
+    at: int
+    request: bytes = b""
+    status: int = 0
+    codec: str = ""
+    body: bytes = b""
+    message: str = ""
+
+
+class Attempt(msgspec.Struct, array_like=True):
+    """One failed attempt: when, where, what kind of error, in whose words, under which flow version."""
+
+    number: int
+    at: int
+    step: str
+    code: str
+    message: str
+    detail: object = None
+    version: int = 0
+
+
+class Memo(msgspec.Struct, array_like=True):
+    """`effects` by effect key. `version`: the flow version it was moved to by a redrive (0: as accepted). `crashes`: how often it was
+    in flight when the process died. `origin`: why it may wait (`redrive`, `retry`, `paused`)."""
+
+    effects: dict[str, Effect] = msgspec.field(default_factory=dict)
+    history: list[Attempt] = msgspec.field(default_factory=list)
+    version: int = 0
+    crashes: int = 0
+    redriven: int = 0
+    first_try_at: int = 0
+    sleep: float = 0.0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Memo)
+
+
+def pack(memo: Memo) -> bytes:
+    """The memo as bytes for the store."""
+    return _encoder.encode(memo)
+
+
+def unpack(data: bytes) -> Memo:
+    """The memo a row holds; an empty row has an empty memo."""
+    return _decoder.decode(data) if data else Memo()
+
+
+class Meta(msgspec.Struct, array_like=True):
+    """A journal entry's attributes, packed: CloudEvents attributes, headers, and the codec its bytes are in."""
+
+    source: str
+    type: str
+    codec: str
+    content_type: str
+    headers: dict[str, str]
+    subject: str | None = None
+    trace: str | None = None
+    parent: str | None = None
+    index: int = 0
+    variables: bytes = b""
+
+
+_meta_decoder = msgspec.msgpack.Decoder(Meta)
+
+
+def pack_meta(meta: Meta) -> bytes:
+    """The attributes as bytes for the store."""
+    return _encoder.encode(meta)
+
+
+def unpack_meta(data: bytes) -> Meta:
+    """The attributes an entry holds."""
+    return _meta_decoder.decode(data)
+
+
+def message_id(uid: str, seq: int) -> str:
+    """A message's name: the store's own mark and the journal number, so that it needs no index and no other store makes it."""
+    return f"{uid}-{seq:x}"
+
+
+def parse_message_id(uid: str, text: str) -> int:
+    """The journal number of a name (or of its short form, the part behind the dash). Raises ValueError for another store's."""
+    prefix, dash, number = text.rpartition("-")
+    if dash and prefix != uid:
+        raise ValueError(f"message {text!r} belongs to another store (this one's ids begin with {uid}-)")
+    return int(number, 16)
