@@ -31,10 +31,10 @@ class Client:
         self.host, self.port, self.path = parts.hostname or "127.0.0.1", parts.port or 80, parts.path or "/"
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, body: bytes, headers: dict[str, str], timeout: float) -> tuple[int, bytes]:
-        """Send one request; returns status and body. Raises OSError (TimeoutError included) when no answer came."""
+    async def post(self, body: bytes, headers: dict[str, str], within: float) -> tuple[int, bytes]:
+        """Send one request; returns status and body. Raises OSError when no answer came ``within`` seconds."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 return await self._post(body, headers)
         except (OSError, asyncio.IncompleteReadError, httptools.HttpParserError) as error:
             self.close()

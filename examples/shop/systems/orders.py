@@ -36,6 +36,16 @@ def money(amount: Decimal) -> str:
     return str(amount.quantize(Decimal("0.01")))
 
 
+def order_id(number: int) -> int:
+    """The shop's id of the order with this running number."""
+    return FIRST_ID + number * 1024
+
+
+def order_number(identity: int) -> int:
+    """The running number back from the id."""
+    return (identity - FIRST_ID) // 1024
+
+
 def make_order(number: int, seed: int) -> dict[str, Any]:
     """The order with this running number, starting at 1."""
     chance = random.Random(f"{seed}/{number}")
@@ -48,8 +58,8 @@ def make_order(number: int, seed: int) -> dict[str, Any]:
     tax = total - total / (1 + TAX_RATE)
     customer, address = make_customer(chance)
     return {
-        "id": FIRST_ID + number * 1024,
-        "admin_graphql_api_id": f"gid://shopify/Order/{FIRST_ID + number * 1024}",
+        "id": order_id(number),
+        "admin_graphql_api_id": f"gid://shopify/Order/{order_id(number)}",
         "name": f"#{1000 + number}",
         "number": number,
         "order_number": 1000 + number,

@@ -21,7 +21,7 @@ from typing import Any
 
 from base import Offers, Refused, Reply, Request, System, main
 from client import Client
-from orders import make_order
+from orders import make_order, order_number
 
 ATTEMPTS = 9  # the first one and eight retries
 JUNK = ("malformed", "contract", "signature", "conflict")
@@ -93,8 +93,8 @@ class Shop(System):
 
     def start(self, request: Request) -> Reply:
         campaign = Campaign.read(request.json() if request.body else {})
-        already = self.db.execute("SELECT count(*) FROM orders").get
-        task = asyncio.create_task(self.run_campaign(campaign, int(already)))
+        last = self.db.execute("SELECT max(id) FROM orders").get
+        task = asyncio.create_task(self.run_campaign(campaign, order_number(last) if last else 0))
         self.running.add(task)
         task.add_done_callback(self.running.discard)
         return Reply(202, {"orders": campaign.orders})
@@ -165,11 +165,11 @@ class Shop(System):
         queue.put_nowait(delivery)
         queue.task_done()
 
-    async def attempt(self, client: Client, delivery: Delivery, timeout: float) -> bool:
+    async def attempt(self, client: Client, delivery: Delivery, within: float) -> bool:
         """Send once and write the answer down; says whether to send again (anything but 2xx, as Shopify does)."""
         delivery.attempts += 1
         try:
-            status, answer = await client.post(delivery.body, self.headers(delivery), timeout)
+            status, answer = await client.post(delivery.body, self.headers(delivery), within)
         except OSError as error:
             status, answer = None, f"{type(error).__name__}: {error}".encode()
         done = status is not None and 200 <= status < 300

@@ -124,6 +124,12 @@ class Connection(ABC):
     operations: ClassVar[Mapping[str, Repeat]] = {}  # operations every connection of this kind has
     sinks: ClassVar[Mapping[str, Repeat]] = {}
 
+    def __init__(self, name: str, config: Any, operations: Mapping[str, Any]) -> None:
+        """`operations` are the project's own ones by name, each an instance of `OperationConfig`."""
+        self.name = name
+        self.config = config
+        self.declared = operations
+
     async def open(self, context: Connecting) -> None:
         """Make ready. Must not fail because the target is away: that is for the calls to find out."""
         return None
@@ -150,7 +156,13 @@ class Source(ABC):
     """
 
     Config: ClassVar[type[Spec]]
+
     replies: ClassVar[bool] = False  # whether a caller can wait for the flow's answer (request/reply)
+    topic: str | None = None  # set by a source that is a durable topic: the engine reads it itself and never calls `run`
+
+    def __init__(self, config: Any, flow: str) -> None:
+        self.config = config
+        self.flow = flow
 
     async def open(self, context: Connecting) -> None:
         return None
