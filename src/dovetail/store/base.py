@@ -24,6 +24,7 @@ class State(enum.IntEnum):
     HELD = 2  # behind an earlier message of its key that waits
     IN_DOUBT = 3  # as WAITING, with an effect whose outcome is unknown
     SPLIT = 4  # its parts are on their way; ends when they have ended
+    RUNNING = 5  # claimed for a further attempt (a first attempt needs no row: see claim)
     DONE = 10
     DISCARDED = 11  # by a recorded rule of the flow
     DEAD = 12  # a dead letter, with its reason
@@ -34,7 +35,7 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT)
+PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT, State.RUNNING)
 ENDED = (State.DONE, State.DISCARDED, State.DEAD)
 
 
@@ -100,14 +101,14 @@ class Work:
     `entries` are accepted in order; those with a dedupe id may turn out a duplicate or a conflict (see `Entry`), the rest of
     the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused` are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
-    `counts` are differences: (flow, state word or "accepted") -> n. `audit` is a list of plain events.
+    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted"). `audit` is a list of plain events.
     """
 
     entries: list[Entry] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
     refused: list[tuple[Entry, Progress]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes, str]] = field(default_factory=list)  # flow, seq, new body, who
-    claims: dict[int, int] = field(default_factory=dict)  # flow -> claimed up to
+    claims: dict[int, tuple[int, int]] = field(default_factory=dict)  # flow -> (claimed up to, settled up to)
     marks: dict[str, bytes] = field(default_factory=dict)
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
     audit: list[tuple[object, ...]] = field(default_factory=list)
@@ -175,12 +176,16 @@ class Progresses(ABC):
         """The earliest next_at, or None when nothing waits."""
 
     @abstractmethod
+    def interrupted(self, flow: int) -> list[Progress]:
+        """RUNNING rows: at start-up, the further attempts that were in flight when the process died. In order of seq."""
+
+    @abstractmethod
     def held(self, flow: int, key: str) -> Progress | None:
         """The first HELD row of a key."""
 
     @abstractmethod
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
-        """Every key with a row that is WAITING, IN_DOUBT, HELD or SPLIT, with its first number."""
+        """Every key with a row that is WAITING, IN_DOUBT, HELD, SPLIT or RUNNING, with its first number."""
 
     @abstractmethod
     def find(self, query: Query) -> list[tuple[Row, Progress | None]]:
@@ -188,7 +193,15 @@ class Progresses(ABC):
 
     @abstractmethod
     def counts(self) -> dict[tuple[int, str], int]:
-        """(flow, "accepted" | state word) -> how many; pending ones are the difference."""
+        """(flow, state word) or (-stream, "accepted") -> how many ever; kept by `commit`, so reading them is cheap."""
+
+    @abstractmethod
+    def fresh(self, flow: int, stream: int, seq: int) -> int:
+        """How many entries of `stream` behind `seq` are fresh for `flow` (counted; for start-up)."""
+
+    @abstractmethod
+    def pending(self, flow: int) -> dict[State, int]:
+        """How many rows are in each pending state (counted by index; for start-up)."""
 
 
 class Register(ABC):
@@ -215,12 +228,12 @@ class Register(ABC):
         """What `version` was given."""
 
     @abstractmethod
-    def claim(self, flow: int) -> int:
-        """The flow's claim, 0 at first."""
+    def claim(self, flow: int) -> tuple[int, int]:
+        """The flow's claim and its settled prefix, (0, 0) at first. At or below the second every entry has its row."""
 
     @abstractmethod
     def set_claim(self, flow: int, seq: int) -> None:
-        """Set it outside of the work of messages (a new subscriber that starts at a topic's end); committed at once."""
+        """Set both outside of the work of messages (a new subscriber that starts at a topic's end); committed at once."""
 
     @abstractmethod
     def mark(self, name: str) -> bytes | None: ...
