@@ -358,7 +358,9 @@ class Tagged(Kind):
         return {"type": "choice", "choices": {tag: form(member) for tag, member in self.members.items()}}
 
     def takes(self, value: Any) -> bool:
-        return isinstance(value, Mapping) or (isinstance(value, str) and value in self.members)
+        return isinstance(value, (Mapping, *self.members.values())) or (
+            isinstance(value, str) and value in self.members
+        )
 
 
 class Union_(Kind):
