@@ -101,7 +101,8 @@ class Work:
     `entries` are accepted in order; those with a dedupe id may turn out a duplicate or a conflict (see `Entry`), the rest of
     the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused` are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
-    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted"). `audit` is a list of plain events.
+    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted").
+    `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -118,7 +119,7 @@ class Work:
 class Query:
     """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by byte.
 
-    `before` (a journal number) is where the last page ended. `streams` maps a flow to the stream that it reads.
+    `before` (a journal number) is where the last page ended, 0 to begin. `stream` is the one that the flow reads; it must be given.
     """
 
     flow: int = 0
@@ -157,8 +158,9 @@ class Journal(ABC):
         """The newest number in `stream`, 0 if it is empty."""
 
     @abstractmethod
-    def prune(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` ended entries accepted before a time, with all that hangs on them; how many."""
+    async def prune(self, before_ms: int, limit: int) -> int:
+        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how many. Only
+        those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for none."""
 
 
 class Progresses(ABC):
@@ -188,8 +190,12 @@ class Progresses(ABC):
         """Every key with a row that is WAITING, IN_DOUBT, HELD, SPLIT or RUNNING, with its first number."""
 
     @abstractmethod
-    def find(self, query: Query) -> list[tuple[Row, Progress | None]]:
-        """Messages of one flow that match, newest first; entries come without bodies. Fresh ones have no progress."""
+    def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
+        """Messages of one flow that match, newest first; entries come without bodies. Fresh ones have no progress.
+
+        One call looks at a bounded number of messages, so a page may be short or empty before the end is reached. The second
+        value is the `before` of the next page, 0 when there is none.
+        """
 
     @abstractmethod
     def counts(self) -> dict[tuple[int, str], int]:
@@ -234,6 +240,10 @@ class Register(ABC):
     @abstractmethod
     def set_claim(self, flow: int, seq: int) -> None:
         """Set both outside of the work of messages (a new subscriber that starts at a topic's end); committed at once."""
+
+    @abstractmethod
+    def set_readers(self, stream: int, flows: Sequence[int]) -> None:
+        """Which flows read a stream now; committed at once. Nothing of a stream is pruned before this was said."""
 
     @abstractmethod
     def mark(self, name: str) -> bytes | None: ...
