@@ -1,0 +1,1 @@
+"""The corridor: intake, run, effects, settle, lanes, timers, policies, recovery and drain."""

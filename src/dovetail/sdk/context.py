@@ -83,7 +83,7 @@ class Context(Protocol):
         """Append to a durable topic, in the same transaction as the message's own next move."""
         ...
 
-    def split(self, message: Message, parts: Sequence[Message]) -> None:
+    def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
         """End this pass of `message` here; its parts go on as messages of their own, and it ends when all have ended."""
         ...
 

@@ -1,0 +1,64 @@
+"""Compiled steps in a row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from dovetail.clock import Clock
+from dovetail.engine.observer import Observer
+from dovetail.errors import Rejected
+from dovetail.sdk import Context, Message, Result, Step
+
+
+class StepChain:
+    """Runs a batch through its steps. Effectful steps run for each message on its own, so that none waits for a neighbour."""
+
+    def __init__(self, flow: str, steps: Sequence[Step], observer: Observer, clock: Clock) -> None:
+        self.steps = list(steps)
+        self._flow, self._observer, self._clock = flow, observer, clock
+
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        """Run the batch to the end of the chain."""
+        return await self.span(batch, context, 0, len(self.steps))
+
+    async def span(self, batch: Sequence[Message], context: Context, start: int, stop: int) -> Result:
+        """Run the steps from `start` up to `stop`."""
+        total = Result(list(batch))
+        for index in range(start, stop):
+            step = self.steps[index]
+            if step.effectful and len(total.out) > 1:
+                parts = await asyncio.gather(*(self.span([m], context, index, stop) for m in total.out))
+                total.out = []
+                for part in parts:
+                    total.leave(part)
+                    total.out += part.out
+                return total
+            result = await self._step(step, total.out, context)
+            total.out = result.out
+            total.leave(result)
+            if not total.out:
+                break
+        return total
+
+    async def _step(self, step: Step, batch: list[Message], context: Context) -> Result:
+        started = self._clock.monotonic()
+        try:
+            result = await step.run(batch, context)
+        except Exception as error:
+            result = Result()
+            result.failed = [(message, error) for message in batch]
+        self._observer.step(self._flow, step.id, self._clock.monotonic() - started, len(batch))
+        if len(result.out) + len(result.failed) + len(result.dropped) != len(batch):
+            self._account(step, batch, result)
+        for message, error in result.failed:
+            if not hasattr(error, "step"):
+                error.step = step.id  # type: ignore[attr-defined]  # the innermost step that saw it, for the record
+        return result
+
+    def _account(self, step: Step, batch: list[Message], result: Result) -> None:
+        """A step may hand a message to `context.split`; any other that does not come out is an error of the step."""
+        seen = {m.ref for m in result.out} | {m.ref for m, _ in result.failed} | {m.ref for m, _ in result.dropped}
+        for message in batch:
+            if message.ref not in seen and not getattr(step, "top_level", False):
+                result.failed.append((message, Rejected(f"step {step.id} lost the message", code="lost")))

@@ -1,0 +1,117 @@
+"""The narrow door through which running steps reach the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dovetail.clock import Clock
+from dovetail.engine.journey import Journey, effect_key
+from dovetail.engine.memo import Effect, Meta, pack_meta
+from dovetail.engine.policies.retry import exhausted
+from dovetail.sdk import Log, Message, Operation, Outcome, Reply, Sink
+from dovetail.store.base import Entry
+
+if TYPE_CHECKING:
+    from dovetail.engine.flow import FlowRun
+
+
+class RunContext:
+    """What steps of one flow and branch are given."""
+
+    def __init__(self, flow: FlowRun, branch: str = "") -> None:
+        self._flow = flow
+        self._branch = branch
+        self.log: Log = flow.engine.log
+        self.clock: Clock = flow.engine.clock
+        self._branches: dict[str, RunContext] = {}
+
+    def branch(self, label: str) -> RunContext:
+        """A context whose effects are named apart by `label`."""
+        found = self._branches.get(label)
+        if found is None:
+            found = RunContext(self._flow, f"{self._branch}/{label}")
+            if len(self._branches) < 1000:
+                self._branches[label] = found
+        return found
+
+    def _journey(self, message: Message) -> Journey:
+        return self._flow.active[message.ref]
+
+    async def call(
+        self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Reply:  # fmt: skip
+        """Make the effect `step` of `message`, once per message and branch."""
+        return await self._flow.effects.call(
+            self._journey(message), step, self._branch, operation, message, args, timeout
+        )
+
+    async def write(self, step: str, sink: Sink, batch: Sequence[Message]) -> list[Outcome]:
+        """Write the batch through the sink; one outcome per message, in order."""
+        pairs = [(self._journey(message), message) for message in batch]
+        return await self._flow.effects.write(step, self._branch, sink, pairs)
+
+    def publish(self, step: str, topic: str, message: Message) -> None:
+        """Append to a durable topic, in the transaction of the message's next move; once per message and branch."""
+        journey = self._journey(message)
+        key = effect_key(self._flow.name, message.id, step, self._branch)
+        if journey.memo is not None and key in journey.memo.effects:
+            return
+        engine = self._flow.engine
+        now = engine.clock.now_ms()
+        entry = Entry(
+            stream=engine.stream(f"topic:{topic}"), at=now, version=0, meta=meta_of(message, parent=message.id),
+            body=message.body, key=message.key,
+        )  # fmt: skip
+        if journey.outbox is None:
+            journey.outbox = []
+        journey.outbox.append(entry)
+        effect = Effect(step=step, target=f"topic:{topic}", state="done", attempt=journey.attempt, at=now)
+        journey.notes.effects[key] = effect
+
+    def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
+        """End this pass of `message`; its parts go on as messages of their own."""
+        journey = self._journey(message)
+        flow = self._flow
+        now = flow.engine.clock.now_ms()
+        start = journey.version.index[step] + 1
+        json = flow.engine.codecs.by_name("json")
+        journey.parts = [
+            Entry(
+                stream=flow.stream, at=now, version=journey.version.number, body=part.body,
+                meta=meta_of(part, parent=message.id, index=index, variables=json.encode(part.variables) if part.variables else b""),
+                key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,
+                parent=journey.seq, start=start,
+            )
+            for index, part in enumerate(parts)
+        ]  # fmt: skip
+
+    def reply(self, message: Message, status: int = 200) -> None:
+        """Answer the caller who waits, if one does, when this message's outcome is recorded."""
+        self._journey(message).reply = (message, status)
+
+    async def pause(self, message: Message, seconds: float) -> None:
+        """Hold the message for a while; its place and its lane stay its own."""
+        await asyncio.sleep(seconds)
+
+    def last_attempt(self, message: Message) -> bool:
+        """Whether a transient failure now would be the end of the message."""
+        journey = self._journey(message)
+        first = journey.memo.first_try_at if journey.memo is not None else 0
+        return exhausted(journey.version.policy, journey.attempt, first, self.clock.now_ms())
+
+
+PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place and never behind it
+
+
+def meta_of(message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"") -> bytes:
+    """A message's attributes, packed for the journal; `variables` is what it remembers, as JSON."""
+    return pack_meta(
+        Meta(
+            source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
+            headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
+            variables=variables,
+        )
+    )  # fmt: skip

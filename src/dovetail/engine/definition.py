@@ -1,0 +1,56 @@
+"""What the engine runs: flows as compiled values. The project makes them; the engine never reads text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dovetail.sdk import Checker, Connection, Expression, Source, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A flow's word on failure. Times in seconds."""
+
+    retry_for: float = 86400.0  # how long after the first failure a transient fault is retried
+    retry_base: float = 1.0
+    retry_cap: float = 900.0
+    max_attempts: int | None = None
+    unsafe: Literal["retry", "park"] = "park"  # in doubt, and a repeat would be a second effect
+    crash_limit: int = 3  # in flight at that many crashes: a dead letter
+    call_timeout: float = 30.0
+    concurrency: int = 128  # messages with effects under way at once
+
+
+@dataclass(frozen=True, slots=True)
+class FlowVersion:
+    """One version of a flow, compiled. `number` is the store's; `steps` are built and carry their ids."""
+
+    number: int
+    digest: str
+    steps: Sequence[Step]
+    policy: Policy = field(default_factory=Policy)
+    key: Expression | None = None
+    dedupe: Expression | None = None
+    contract: Checker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDefinition:
+    """A flow as it is deployed: its current version, where its messages come from, and how older versions are loaded."""
+
+    name: str
+    current: FlowVersion
+    source: Source | None
+    load: Callable[[int], FlowVersion]  # by number; raises ProjectError when its text cannot be built any more
+    from_start: bool = False  # a new subscriber of a topic begins at its oldest message
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything the engine is given to run."""
+
+    flows: Sequence[FlowDefinition]
+    connections: Mapping[str, Connection]
+    rates: Mapping[str, float] = field(default_factory=dict)  # calls a second by target

@@ -1,0 +1,66 @@
+"""One accepted message on its way through one flow, as long as it is in memory."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from dovetail.engine.memo import Memo, pack
+from dovetail.sdk import Message
+from dovetail.store.base import Entry, Progress, State
+
+if TYPE_CHECKING:
+    from dovetail.engine.execute import Compiled
+
+
+class Journey:
+    """`attempt` is the number of the attempt under way. `outbox` and `parts` are written with the next row. `key` is its lane."""
+
+    __slots__ = (
+        "at", "attempt", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq", "start",
+        "suspect", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, seq: int, at: int, message: Message, version: Compiled, *, key: str | None, start: int, parent: int
+    ) -> None:
+        self.seq, self.at, self.message, self.version = seq, at, message, version
+        self.key, self.start, self.parent = key, start, parent
+        self.attempt = 1
+        self.memo: Memo | None = None
+        self.outbox: list[Entry] | None = None
+        self.parts: list[Entry] | None = None
+        self.recorded = False  # whether a row of progress speaks of it
+        self.suspect = False  # it was in flight when the process died
+        self.reply: tuple[Message, int] | None = None
+
+    @property
+    def notes(self) -> Memo:
+        """The memo, made on first use."""
+        if self.memo is None:
+            self.memo = Memo()
+        return self.memo
+
+    def row(self, flow: int, state: State, now: int, *, next_at: int = 0, reason: str = "") -> Progress:
+        """The row of progress that says `state`."""
+        return Progress(
+            flow=flow, seq=self.seq, state=state, at=now, attempt=self.attempt, next_at=next_at,
+            key=self.key if state < State.DONE else None, parts=len(self.parts or ()), reason=reason,
+            memo=pack(self.memo) if self.memo is not None else b"",
+        )  # fmt: skip
+
+
+def effect_key(flow: str, message_id: str, step: str, branch: str) -> str:
+    """The stable name of an effect: 32 hex digits of a hash over tenant, flow, message, step and branch.
+
+    Neither the attempt nor the node, the time or the flow's version is in it, so every attempt ever made bears the same name.
+    """
+    text = f"default\x1f{flow}\x1f{message_id}\x1f{step}\x1f{branch}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def traceparent(message: Message, key: str) -> str:
+    """The W3C traceparent a call carries: the message's trace (its own if none came in), with the effect as the span."""
+    inbound = message.trace
+    trace = inbound[3:35] if inbound else blake2b(message.id.encode(), digest_size=16).hexdigest()
+    return f"00-{trace}-{key[:16]}-01"

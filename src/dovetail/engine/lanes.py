@@ -1,0 +1,94 @@
+"""Order per key: of one key's messages only the head runs; the others wait in memory, or on disk when the wait may be long."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from dovetail.engine.journey import Journey
+
+
+class Lane:
+    """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on disk."""
+
+    __slots__ = ("head", "held", "queue", "waiting")
+
+    def __init__(self, head: int, held: bool = False, waiting: bool = False) -> None:
+        self.head = head
+        self.held = held
+        self.waiting = waiting
+        self.queue: deque[Journey] = deque()
+
+
+class Lanes:
+    """The lanes of one flow. `hold` writes a journey to disk as HELD and forgets it; `load` fetches a key's first held one."""
+
+    depth = 64
+
+    def __init__(self, hold: Callable[[Journey], None], load: Callable[[str], None]) -> None:
+        self._hold, self._load = hold, load
+        self._lanes: dict[str, Lane] = {}
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def restore(self, key: str, head: int, waiting: bool) -> None:
+        """At start-up: the key has rows on disk. `waiting`: its first one is a head that a timer or its parts will bring back."""
+        self._lanes[key] = Lane(head if waiting else 0, held=True, waiting=waiting)
+
+    def restored_without_head(self) -> list[str]:
+        """At start-up, after what was in flight has been offered: keys of which only held messages are left."""
+        return [key for key, lane in self._lanes.items() if lane.head == 0]
+
+    def offer(self, journey: Journey) -> bool:
+        """Whether it may run now. If not, the lane keeps it."""
+        key = journey.key
+        assert key is not None
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = Lane(journey.seq)
+            return True
+        if lane.head == journey.seq:
+            lane.waiting = False
+            return True
+        if lane.held or lane.waiting or len(lane.queue) >= self.depth:
+            lane.held = True
+            self._hold(journey)
+        else:
+            lane.queue.append(journey)
+        return False
+
+    def wait(self, journey: Journey) -> None:
+        """The head goes to disk to wait; those behind it follow, so that a long wait costs no memory."""
+        lane = self._lanes[journey.key or ""]
+        lane.waiting = True
+        while lane.queue:
+            lane.held = True
+            self._hold(lane.queue.popleft())
+
+    def end(self, key: str, seq: int) -> Journey | None:
+        """The head has ended and that is flushed; the next one to run, if it is at hand."""
+        lane = self._lanes.get(key)
+        if lane is None or lane.head != seq:
+            return None
+        if lane.queue:
+            following = lane.queue.popleft()
+            lane.head = following.seq
+            return following
+        if lane.held:
+            lane.head = 0
+            self._load(key)
+        else:
+            del self._lanes[key]
+        return None
+
+    def loaded(self, key: str, journey: Journey | None) -> None:
+        """What `load` found: the new head, or nothing more."""
+        lane = self._lanes[key]
+        if journey is not None:
+            lane.head = journey.seq
+            lane.waiting = False
+        elif lane.queue:
+            raise AssertionError("a lane with held messages never queues in memory")
+        else:
+            del self._lanes[key]

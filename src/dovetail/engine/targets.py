@@ -1,0 +1,91 @@
+"""Outside systems as the engine sees them: one breaker, one retry budget and one rate for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from dovetail.clock import Clock, Ids
+from dovetail.engine.policies.breaker import Breaker, Position
+from dovetail.engine.policies.budget import Rate, RetryBudget
+from dovetail.errors import DovetailError, InDoubt, Paused, Rejected, Retry, Throttled
+
+
+class Target:
+    """The guards in front of one system. Ask `admit`, call, then tell `ended`."""
+
+    patience = 2.0  # seconds a message may wait in memory for its place in the rate; longer waits are durable
+
+    def __init__(self, name: str, clock: Clock, ids: Ids, rate: float | None, changed: Callable[[Position], None]) -> None:
+        self.name = name
+        self.breaker = Breaker(clock, ids, changed)
+        self.budget = RetryBudget()
+        self.rate = Rate(clock, rate)
+        self._ids = ids
+
+    async def admit(self, repeat: bool) -> None:
+        """Return when the call may be made. Raises `Paused` when it may not: nothing was sent and no attempt is lost."""
+        if self.rate.limited:
+            delay = self.rate.reserve(self.patience)
+            if delay is None:
+                raise self._paused(self.rate.delay(), "its rate is used up")
+            if delay > 0:
+                await asyncio.sleep(delay)
+        wait = self.breaker.wait()
+        if wait > 0:
+            raise self._paused(wait, "its breaker is open")
+        if self.breaker.position != "closed":
+            return  # the probe
+        if not repeat:
+            self.budget.earn()
+        elif not self.budget.take():
+            raise self._paused(self._ids.uniform(1.0, 5.0), "its retry budget is used up", code="budget")
+
+    def _paused(self, after: float, why: str, code: str = "paused") -> Paused:
+        error = Paused(f"{self.name} is not called now: {why}", after=after, code=code)
+        error.target = self.name
+        return error
+
+    def succeeded(self, repeat: bool) -> None:
+        """The call was answered well."""
+        self.breaker.success()
+        if repeat:
+            self.budget.give_back()
+
+    def failed(self, error: BaseException) -> None:
+        """The call ended in `error`; its kind says what it tells about the target."""
+        if isinstance(error, DovetailError) and getattr(error, "target", None) is None and hasattr(error, "target"):
+            error.target = self.name
+        if isinstance(error, Throttled):
+            self.rate.hold(error.after or 1.0)
+            self.breaker.success()
+        elif isinstance(error, Paused):
+            self.breaker.failure(at_once=True, after=error.after)
+        elif isinstance(error, (Retry, InDoubt)):
+            self.breaker.failure(after=error.after if isinstance(error, Retry) else None)
+        elif isinstance(error, Rejected):
+            self.breaker.success()
+        else:
+            self.breaker.release()
+
+
+class Targets:
+    """All of them, made on first use."""
+
+    def __init__(
+        self, clock: Clock, ids: Ids, rates: Mapping[str, float], changed: Callable[[str, Position], None]
+    ) -> None:
+        self._clock, self._ids, self._rates, self._changed = clock, ids, rates, changed
+        self._all: dict[str, Target] = {}
+
+    def __getitem__(self, name: str) -> Target:
+        target = self._all.get(name)
+        if target is None:
+            target = self._all[name] = Target(
+                name, self._clock, self._ids, self._rates.get(name), lambda position: self._changed(name, position)
+            )
+        return target
+
+    def positions(self) -> dict[str, Position]:
+        """Every target that was met, with its breaker's position."""
+        return {name: target.breaker.position for name, target in sorted(self._all.items())}

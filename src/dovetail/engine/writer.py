@@ -1,0 +1,189 @@
+"""Group commit: everything that happened since the last flush goes into the next transaction, and nothing is said before it.
+
+Two kinds of work. A *unit* comes through a door: if the store cannot take it, its caller is told so and nothing was kept. A *move*
+is the engine's own (an outcome, a retry, a published message): it is kept and tried again until the store takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from dovetail.clock import Clock
+from dovetail.engine.failpoints import Hook
+from dovetail.engine.observer import Observer
+from dovetail.errors import Unavailable
+from dovetail.sdk import Log
+from dovetail.store.base import Entry, Progress, Store, Work
+
+After = Callable[[], None]
+
+
+class Unit(Protocol):
+    """Messages from a door, to be accepted together."""
+
+    entries: Sequence[Entry]
+    refused: Sequence[tuple[Entry, Progress]]
+
+    def committed(self) -> None:
+        """They stand: `seq`, `duplicate_of` and `conflict_with` are set."""
+
+    def unavailable(self, error: Unavailable) -> None:
+        """Nothing was kept."""
+
+
+class Moves:
+    """The engine's own changes since the last commit."""
+
+    __slots__ = ("after", "audit", "claims", "counts", "edits", "entries", "marks", "progress")
+
+    def __init__(self) -> None:
+        self.progress: dict[tuple[int, int], Progress] = {}
+        self.entries: list[Entry] = []
+        self.edits: list[tuple[int, int, bytes, str]] = []
+        self.claims: dict[int, tuple[int, int]] = {}
+        self.marks: dict[str, bytes] = {}
+        self.counts: dict[tuple[int, str], int] = {}
+        self.audit: list[tuple[object, ...]] = []
+        self.after: list[After] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.progress or self.entries or self.marks or self.claims or self.edits or self.after)
+
+    def follow(self, later: Moves) -> None:
+        """Put what came later behind (newer rows win)."""
+        self.progress.update(later.progress)
+        self.entries += later.entries
+        self.edits += later.edits
+        self.claims.update(later.claims)
+        self.marks.update(later.marks)
+        for key, n in later.counts.items():
+            self.counts[key] = self.counts.get(key, 0) + n
+        self.audit += later.audit
+        self.after += later.after
+
+
+class Writer:
+    """The only one who commits. `run` is its task; everything else is synchronous and cheap."""
+
+    most_entries = 4000
+    pause = 0.5  # seconds between tries while the store takes nothing
+
+    def __init__(self, store: Store, clock: Clock, observer: Observer, hook: Hook, log: Log) -> None:
+        self._store, self._clock, self._observer, self._hook, self._log = store, clock, observer, hook, log
+        self._units: list[Unit] = []
+        self.moves = Moves()
+        self.waiting = 0  # entries at the doors that no commit has taken yet
+        self.available = True
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.resumed: list[After] = []  # told when the store takes work again
+        self.before: list[Callable[[], None]] = []  # asked for claims just before a commit is put together
+
+    def accept(self, unit: Unit) -> None:
+        """Queue a unit for the next commit."""
+        self._units.append(unit)
+        self.waiting += len(unit.entries) + len(unit.refused)
+        self._wake.set()
+
+    def put(self, row: Progress, word: str | None = None, after: After | None = None) -> None:
+        """Store this row with the next commit; `word` counts an end; `after` is called once it is flushed."""
+        moves = self.moves
+        moves.progress[row.flow, row.seq] = row
+        if word is not None:
+            key = (row.flow, word)
+            moves.counts[key] = moves.counts.get(key, 0) + 1
+        if after is not None:
+            moves.after.append(after)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something was put into `moves` directly."""
+        self._wake.set()
+
+    async def barrier(self) -> None:
+        """Return when everything queued up to now has been flushed."""
+        done = asyncio.get_running_loop().create_future()
+        self.moves.after.append(lambda: None if done.done() else done.set_result(None))
+        self._wake.set()
+        await done
+
+    async def run(self) -> None:
+        """Commit whatever is there, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._units or self.moves:
+                await self._commit()
+
+    def _take(self) -> tuple[list[Unit], Moves, Work]:
+        units, taken = self._units, 0
+        for n, unit in enumerate(units):
+            taken += len(unit.entries) + len(unit.refused)
+            if taken >= self.most_entries:
+                self._units = units[n + 1 :]
+                units = units[: n + 1]
+                break
+        else:
+            self._units = []
+        self.waiting -= taken
+        for ask in self.before:
+            ask()
+        moves, self.moves = self.moves, Moves()
+        work = Work(
+            entries=[entry for unit in units for entry in unit.entries] + moves.entries,
+            progress=list(moves.progress.values()),
+            refused=[pair for unit in units for pair in unit.refused],
+            edits=moves.edits,
+            claims=moves.claims,
+            marks=moves.marks,
+            counts=moves.counts,
+            audit=moves.audit,
+        )
+        return units, moves, work
+
+    async def _commit(self) -> None:
+        units, moves, work = self._take()
+        started = self._clock.monotonic()
+        try:
+            if units:
+                self._hook("before_accept_commit")
+            await self._store.commit(work)
+        except Unavailable as error:
+            await self._put_back(units, moves, error)
+            return
+        self._observer.commit(self._clock.monotonic() - started, len(work.entries), len(work.progress))
+        if not self.available:
+            self.available = True
+            self._observer.store(True, "")
+            self._tell(self.resumed)
+        if units:
+            self._hook("after_accept_commit_before_answer")
+        for unit in units:
+            try:
+                unit.committed()
+            except Exception as error:  # a closed socket must never stop the commit loop
+                self._log.error("settle_failed", error=repr(error))
+        self._tell(moves.after)
+
+    async def _put_back(self, units: list[Unit], moves: Moves, error: Unavailable) -> None:
+        moves.follow(self.moves)
+        self.moves = moves
+        if self.available:
+            self.available = False
+            self._observer.store(False, error.message)
+            self._log.error("store_unavailable", reason=error.message)
+        for unit in units:
+            unit.unavailable(error)
+        if self.moves:
+            self._wake.set()
+        await asyncio.sleep(self.pause)
+
+    def _tell(self, listeners: Sequence[After]) -> None:
+        for listener in list(listeners):
+            try:
+                listener()
+            except Exception as error:
+                self._log.error("after_commit_failed", error=repr(error))
