@@ -1,0 +1,94 @@
+"""Spans carry the ids that went over the wire, beneath the caller's trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from dovetail.clock import SystemClock
+from dovetail.engine.journey import effect_key, traceparent
+from dovetail.message import Message
+from dovetail.store.base import State
+from dovetail.telemetry.tracing import TraceContext, Tracing, journey_context, parse, wanted
+
+INBOUND = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class Kept(SpanExporter):
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans += spans
+        return SpanExportResult.SUCCESS
+
+
+def play(message: Message) -> dict[str, ReadableSpan]:
+    kept = Kept()
+    tracing = Tracing(SystemClock(), exporter=kept)
+    carried = traceparent(message, effect_key("orders", message.id, "call-erp", ""))
+    tracing.effect("orders", "call-erp", "erp", message, carried, 0.5, "done")
+    tracing.ended("orders", message, State.DEAD, 2.0)
+    tracing.close()
+    return {span.name: span for span in kept.spans}
+
+
+def ids(span: ReadableSpan) -> tuple[int, int, int | None]:
+    assert span.context is not None
+    return span.context.trace_id, span.context.span_id, span.parent.span_id if span.parent else None
+
+
+def test_the_callers_trace_holds_the_journey_and_the_journey_its_calls() -> None:
+    message = Message(b"secret body", id="store-1f", trace=INBOUND)
+    spans = play(message)
+    caller = parse(INBOUND)
+    assert caller is not None
+    journey, call = ids(spans["orders"]), ids(spans["orders call-erp"])
+    carried = parse(traceparent(message, effect_key("orders", "store-1f", "call-erp", "")))
+    assert carried is not None
+    assert journey == (caller.trace_id, journey_context(message).span_id, caller.span_id)
+    assert call == (caller.trace_id, carried.span_id, journey[1])
+    assert not spans["orders"].status.is_ok
+    start, end = spans["orders call-erp"].start_time, spans["orders call-erp"].end_time
+    assert start is not None
+    assert end is not None
+    assert end - start == 500_000_000
+    assert all("secret" not in str(span.attributes) for span in spans.values())
+
+
+def test_without_a_caller_both_spans_share_a_trace_of_their_own() -> None:
+    spans = play(Message(b"", id="store-2a"))
+    journey, call = ids(spans["orders"]), ids(spans["orders call-erp"])
+    assert journey[0] == call[0]
+    assert journey[2] is None
+    assert call[2] == journey[1]
+
+
+def test_a_caller_who_does_not_sample_is_followed() -> None:
+    assert play(Message(b"", id="store-3", trace=INBOUND[:-2] + "00")) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "nonsense", INBOUND.upper(), "ff" + INBOUND[2:], INBOUND + "-extra",
+        "00-" + "0" * 32 + "-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01",
+    ],
+)  # fmt: skip
+def test_a_broken_trace_context_is_no_context(text: str | None) -> None:
+    assert parse(text) is None
+
+
+def test_a_later_version_of_the_standard_may_say_more() -> None:
+    assert parse("01" + INBOUND[2:] + "-more") == TraceContext(
+        0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7, True
+    )
+
+
+def test_the_environment_decides() -> None:
+    assert not wanted({})
+    assert wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"})
+    assert not wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "OTEL_SDK_DISABLED": "true"})
