@@ -71,10 +71,12 @@ class Unavailable(DovetailError):
 
 
 class MessageError(DovetailError):
-    """One accepted message could not go on. `target` names the outside system, if one was involved."""
+    """One accepted message could not go on. `target` names the outside system, if one was involved; `step` the step it
+    failed at, set by the chain."""
 
     code = "message"
     target: str | None = None
+    step: str | None = None
 
 
 class Rejected(MessageError):
@@ -108,6 +110,10 @@ class Paused(Retry):
 
 
 class InDoubt(MessageError):
-    """The call went out and its outcome is unknown (deadline, reset after sending, crash)."""
+    """The call went out and its outcome is unknown (deadline, reset after sending, crash).
+
+    `park` is set by the engine: a repeat would be a second effect and the flow did not ask for one.
+    """
 
     code = "in_doubt"
+    park = False

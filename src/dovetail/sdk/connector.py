@@ -159,6 +159,7 @@ class Source(ABC):
 
     replies: ClassVar[bool] = False  # whether a caller can wait for the flow's answer (request/reply)
     topic: str | None = None  # set by a source that is a durable topic: the engine reads it itself and never calls `run`
+    from_start: bool = False  # beside `topic`: a new subscriber begins at the topic's oldest message, not at its end
 
     def __init__(self, config: Any, flow: str) -> None:
         self.config = config

@@ -75,8 +75,11 @@ class Context(Protocol):
         """
         ...
 
-    async def write(self, step: str, sink: Sink, batch: Sequence[Message]) -> list[Outcome]:
-        """Write `batch` through `sink`; one outcome per message in the batch's order."""
+    async def write(
+        self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """Write `batch` through `sink`; one outcome per message in the batch's order. `args`: one mapping per message."""
         ...
 
     def publish(self, step: str, topic: str, message: Message) -> None:
@@ -84,7 +87,10 @@ class Context(Protocol):
         ...
 
     def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
-        """End this pass of `message` here; its parts go on as messages of their own, and it ends when all have ended."""
+        """End this pass of `message` here; its parts go on as messages of their own, and it ends when all have ended.
+
+        A message that was split appears in no list of the step's result. Without parts it is done.
+        """
         ...
 
     def reply(self, message: Message, status: int = 200) -> None:
@@ -159,7 +165,9 @@ class Checker(Protocol):
 
 
 class Chain(Protocol):
-    """Compiled steps in a row."""
+    """Compiled steps in a row. `effectful`: at least one of them is."""
+
+    effectful: bool
 
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         """Run the batch to the end of the chain."""

@@ -29,12 +29,13 @@ class Dropping(Exception):  # noqa: N818 - a decision, not an error
 class Step(ABC):
     """The general shape. Built once per flow version, run many times, never at the same time as it is built.
 
-    Every message of the batch must come out in the result: in `out` (the same `ref`), `failed` or `dropped`; the engine checks.
+    Every message of the batch must come out in the result, in `out` (the same `ref`), `failed` or `dropped`, unless it was handed
+    to `context.split`; the engine checks.
     A message that failed leaves the corridor at once. Steps are pure (a repeat gives the same) unless they go through `context`.
     """
 
     Config: ClassVar[type[Spec]]
-    effectful: ClassVar[bool] = False  # waits for outside systems: the engine runs it for each message on its own
+    effectful: bool = False  # waits for outside systems: the engine runs it for each message on its own; an instance may say
     top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
 
     def __init__(self, config: Any, build: Build) -> None:
