@@ -71,12 +71,11 @@ class Unavailable(DovetailError):
 
 
 class MessageError(DovetailError):
-    """One accepted message could not go on. `target` names the outside system, if one was involved; `step` the step it
-    failed at, set by the chain."""
+    """One accepted message could not go on. `target` names the outside system, if one was involved."""
 
     code = "message"
     target: str | None = None
-    step: str | None = None
+    step: str  # the innermost step it failed at; there once a chain has seen it
 
 
 class Rejected(MessageError):
