@@ -10,7 +10,7 @@ from dovetail.clock import Clock
 from dovetail.engine.journey import Journey, effect_key
 from dovetail.engine.memo import Effect, Meta, pack_meta
 from dovetail.engine.policies.retry import exhausted
-from dovetail.sdk import Log, Message, Operation, Outcome, Reply, Sink
+from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Sink
 from dovetail.store.base import Entry
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RunContext:
         self.clock: Clock = flow.engine.clock
         self._branches: dict[str, RunContext] = {}
 
-    def branch(self, label: str) -> RunContext:
+    def branch(self, label: str) -> Context:
         """A context whose effects are named apart by `label`."""
         found = self._branches.get(label)
         if found is None:
@@ -48,10 +48,13 @@ class RunContext:
             self._journey(message), step, self._branch, operation, message, args, timeout
         )
 
-    async def write(self, step: str, sink: Sink, batch: Sequence[Message]) -> list[Outcome]:
+    async def write(
+        self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> list[Outcome]:  # fmt: skip
         """Write the batch through the sink; one outcome per message, in order."""
         pairs = [(self._journey(message), message) for message in batch]
-        return await self._flow.effects.write(step, self._branch, sink, pairs)
+        return await self._flow.effects.write(step, self._branch, sink, pairs, args, timeout)
 
     def publish(self, step: str, topic: str, message: Message) -> None:
         """Append to a durable topic, in the transaction of the message's next move; once per message and branch."""
@@ -67,7 +70,9 @@ class RunContext:
         )  # fmt: skip
         if journey.outbox is None:
             journey.outbox = []
-        journey.outbox.append(entry)
+        sent = message.with_headers(message.headers)
+        sent.variables, sent.parent, sent.time_ms = {}, message.id, now
+        journey.outbox.append((entry, sent))
         effect = Effect(step=step, target=f"topic:{topic}", state="done", attempt=journey.attempt, at=now)
         journey.notes.effects[key] = effect
 

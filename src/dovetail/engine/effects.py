@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.journey import Journey, effect_key, traceparent
 from dovetail.engine.memo import Effect
-from dovetail.errors import InDoubt, MessageError, Rejected, Retry
+from dovetail.errors import InDoubt, MessageError
 from dovetail.sdk import Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink
-from dovetail.store.base import State
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -47,7 +46,10 @@ class Effects:
             outcome = "done"
         except MessageError as error:
             target.failed(error)
-            outcome = "in_doubt" if isinstance(error, InDoubt) else "failed"
+            outcome = "failed"
+            if isinstance(error, InDoubt):
+                outcome = "in_doubt"
+                error.park = operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park"
             self._note(journey, key, step, operation, call, outcome, error.message)
             raise
         except BaseException as error:
@@ -55,16 +57,12 @@ class Effects:
             raise
         finally:
             seconds = self._engine.clock.monotonic() - started
-            self._engine.observer.effect(
-                self._flow.name, step, operation.target, message, call.trace, seconds, outcome
-            )
+            self._engine.observer.effect(self._flow.name, step, operation.target, message, call.trace, seconds, outcome)
         self._engine.hook("after_send_before_record")
         await self._record(journey, key, step, operation, call, reply)
         return reply
 
-    async def _once(
-        self, journey: Journey, step: str, operation: Operation, call: Call, known: Effect | None
-    ) -> Reply:
+    async def _once(self, journey: Journey, step: str, operation: Operation, call: Call, known: Effect | None) -> Reply:
         doubtful = known is not None and known.state in ("intended", "in_doubt")
         if doubtful and operation.repeat is Repeat.QUERYABLE:
             answer = await self._engine.deadlines.run(operation.query(call), call.timeout)
@@ -108,21 +106,27 @@ class Effects:
     def _recorded(self, effect: Effect) -> Reply:
         return Reply(effect.body, codec=self._engine.codecs.by_name(effect.codec), status=effect.status)
 
-    async def write(self, step: str, branch: str, sink: Sink, pairs: Sequence[tuple[Journey, Message]]) -> list[Outcome]:
+    async def write(
+        self, step: str, branch: str, sink: Sink, pairs: Sequence[tuple[Journey, Message]],
+        args: Sequence[Mapping[str, Any]] | None, timeout: float | None,
+    ) -> list[Outcome]:  # fmt: skip
         """Write a batch through a sink: those not recorded as done, matched by effect key."""
         outcomes: dict[str, Outcome] = {}
         keys: list[str] = []
         calls: dict[str, tuple[Journey, Call]] = {}
-        for journey, message in pairs:
+        for n, (journey, message) in enumerate(pairs):
             key = effect_key(self._flow.name, message.id, step, branch)
             keys.append(key)
             known = journey.memo.effects.get(key) if journey.memo is not None else None
             if known is not None and known.state == "done":
                 outcomes[key] = Done()
             elif known is not None and not sink.repeat.safe and journey.version.policy.unsafe == "park":
-                outcomes[key] = Failed(InDoubt("it may have been written, and writing it again would be a second effect"))
+                outcomes[key] = Failed(doubt("it may have been written, and writing it again would be a second effect"))
             else:
-                call = Call(message=message, key=key, timeout=journey.version.policy.call_timeout, attempt=journey.attempt)
+                call = Call(
+                    message=message, key=key, args=args[n] if args else {}, attempt=journey.attempt,
+                    timeout=timeout or journey.version.policy.call_timeout, trace=traceparent(message, key),
+                )  # fmt: skip
                 calls[key] = (journey, call)
         if calls:
             outcomes |= await self._write(step, sink, calls)
@@ -148,6 +152,8 @@ class Effects:
             outcome = answers.setdefault(key, Failed(InDoubt(f"{sink.name} gave no outcome for it")))
             if isinstance(outcome, Failed):
                 target.failed(outcome.error)
+                if isinstance(outcome.error, InDoubt):
+                    outcome.error.park = not sink.repeat.safe and journey.version.policy.unsafe == "park"
                 state = "in_doubt" if isinstance(outcome.error, InDoubt) else "failed"
                 self._note(journey, key, step, sink, call, state, outcome.error.message)
             else:
@@ -157,12 +163,8 @@ class Effects:
         return answers
 
 
-def kind_of(error: Exception) -> tuple[MessageError, State]:
-    """An error as the engine reads it, and the state a message with it goes to unless a policy says otherwise."""
-    if isinstance(error, InDoubt):
-        return error, State.IN_DOUBT
-    if isinstance(error, Retry):
-        return error, State.WAITING
-    if isinstance(error, MessageError):
-        return error, State.DEAD
-    return Rejected(f"{type(error).__name__}: {error}", code="exception"), State.DEAD
+def doubt(text: str) -> InDoubt:
+    """A doubt that a person has to resolve."""
+    error = InDoubt(text)
+    error.park = True
+    return error

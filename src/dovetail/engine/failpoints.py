@@ -49,7 +49,9 @@ def from_text(text: str) -> Hook:
     name, _, rest = text.partition(":")
     count, _, action = rest.partition(":")
     if name not in NAMES or not count.isdigit() or action not in ("kill", "raise", "hang"):
-        raise ValueError(f"failpoint {text!r}: expected NAME:COUNT:kill|raise|hang, with NAME one of {', '.join(NAMES)}")
+        raise ValueError(
+            f"failpoint {text!r}: expected NAME:COUNT:kill|raise|hang, with NAME one of {', '.join(NAMES)}"
+        )
     hits: Counter[str] = Counter()
 
     def hook(at: str) -> None:

@@ -17,8 +17,8 @@ class Journey:
     """`attempt` is the number of the attempt under way. `outbox` and `parts` are written with the next row. `key` is its lane."""
 
     __slots__ = (
-        "at", "attempt", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq", "start",
-        "suspect", "version",
+        "at", "attempt", "busy", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq", "start",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -28,10 +28,10 @@ class Journey:
         self.key, self.start, self.parent = key, start, parent
         self.attempt = 1
         self.memo: Memo | None = None
-        self.outbox: list[Entry] | None = None
+        self.outbox: list[tuple[Entry, Message | None]] | None = None
         self.parts: list[Entry] | None = None
         self.recorded = False  # whether a row of progress speaks of it
-        self.suspect = False  # it was in flight when the process died
+        self.busy = False  # a run of it is under way
         self.reply: tuple[Message, int] | None = None
 
     @property

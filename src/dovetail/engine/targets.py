@@ -16,7 +16,9 @@ class Target:
 
     patience = 2.0  # seconds a message may wait in memory for its place in the rate; longer waits are durable
 
-    def __init__(self, name: str, clock: Clock, ids: Ids, rate: float | None, changed: Callable[[Position], None]) -> None:
+    def __init__(
+        self, name: str, clock: Clock, ids: Ids, rate: float | None, changed: Callable[[Position], None]
+    ) -> None:
         self.name = name
         self.breaker = Breaker(clock, ids, changed)
         self.budget = RetryBudget()

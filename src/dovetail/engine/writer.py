@@ -14,20 +14,24 @@ from dovetail.clock import Clock
 from dovetail.engine.failpoints import Hook
 from dovetail.engine.observer import Observer
 from dovetail.errors import Unavailable
-from dovetail.sdk import Log
+from dovetail.sdk import Log, Message
 from dovetail.store.base import Entry, Progress, Store, Work
 
 After = Callable[[], None]
+Landed = tuple[Entry, Message | None]
 
 
 class Unit(Protocol):
     """Messages from a door, to be accepted together."""
 
-    entries: Sequence[Entry]
-    refused: Sequence[tuple[Entry, Progress]]
+    @property
+    def entries(self) -> Sequence[Entry]: ...
 
-    def committed(self) -> None:
-        """They stand: `seq`, `duplicate_of` and `conflict_with` are set."""
+    @property
+    def refused(self) -> Sequence[tuple[Entry, Progress]]: ...
+
+    def committed(self) -> Sequence[Landed]:
+        """They stand: `seq`, `duplicate_of` and `conflict_with` are set. Tells the source; returns those that are to be run."""
 
     def unavailable(self, error: Unavailable) -> None:
         """Nothing was kept."""
@@ -40,7 +44,7 @@ class Moves:
 
     def __init__(self) -> None:
         self.progress: dict[tuple[int, int], Progress] = {}
-        self.entries: list[Entry] = []
+        self.entries: list[Landed] = []
         self.edits: list[tuple[int, int, bytes, str]] = []
         self.claims: dict[int, tuple[int, int]] = {}
         self.marks: dict[str, bytes] = {}
@@ -80,7 +84,8 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.resumed: list[After] = []  # told when the store takes work again
-        self.before: list[Callable[[], None]] = []  # asked for claims just before a commit is put together
+        self.before: Callable[[int], None] = lambda count: None  # asked for claims just before a commit is put together
+        self.landed: Callable[[list[Landed]], None] = lambda landed: None  # told of every accepted message, in order
 
     def accept(self, unit: Unit) -> None:
         """Queue a unit for the next commit."""
@@ -129,18 +134,17 @@ class Writer:
         else:
             self._units = []
         self.waiting -= taken
-        for ask in self.before:
-            ask()
+        self.before(taken + len(self.moves.entries))
         moves, self.moves = self.moves, Moves()
         work = Work(
-            entries=[entry for unit in units for entry in unit.entries] + moves.entries,
+            entries=[entry for unit in units for entry in unit.entries] + [entry for entry, _ in moves.entries],
             progress=list(moves.progress.values()),
             refused=[pair for unit in units for pair in unit.refused],
             edits=moves.edits,
             claims=moves.claims,
             marks=moves.marks,
             counts=moves.counts,
-            audit=moves.audit,
+            audit=[*moves.audit, *state_changes(moves)],
         )
         return units, moves, work
 
@@ -161,11 +165,14 @@ class Writer:
             self._tell(self.resumed)
         if units:
             self._hook("after_accept_commit_before_answer")
+        landed: list[Landed] = []
         for unit in units:
-            try:
-                unit.committed()
-            except Exception as error:  # a closed socket must never stop the commit loop
-                self._log.error("settle_failed", error=repr(error))
+            landed += unit.committed()
+        if units:
+            self._hook("after_answer_before_run")
+        landed += moves.entries
+        if landed:
+            self.landed(landed)
         self._tell(moves.after)
 
     async def _put_back(self, units: list[Unit], moves: Moves, error: Unavailable) -> None:
@@ -187,3 +194,10 @@ class Writer:
                 listener()
             except Exception as error:
                 self._log.error("after_commit_failed", error=repr(error))
+
+
+def state_changes(moves: Moves) -> list[tuple[object, ...]]:
+    """The audit's word on every row of a commit: one event with (flow, message, state, attempt) for each."""
+    if not moves.progress:
+        return []
+    return [("state", [(row.flow, row.seq, int(row.state), row.attempt) for row in moves.progress.values()])]

@@ -1,0 +1,240 @@
+"""The engine: flows, doors, one writer, one life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from dovetail.clock import Clock, Ids
+from dovetail.engine.definition import Application
+from dovetail.engine.failpoints import Hook, nothing
+from dovetail.engine.flow import FlowRun
+from dovetail.engine.intake import Admission, Door
+from dovetail.engine.observer import Observer
+from dovetail.engine.opening import Opening
+from dovetail.engine.policies.breaker import Position
+from dovetail.engine.policies.deadline import Deadlines
+from dovetail.engine.recovery import Recovery
+from dovetail.engine.targets import Targets
+from dovetail.engine.writer import Landed, Writer
+from dovetail.errors import Unavailable
+from dovetail.sdk import Codecs, Log, Message, Routes
+from dovetail.store.base import Entry, State, Store
+
+
+class Engine:
+    """Runs an application on a store. `start`, then `drain` or `stop`; each may be called twice."""
+
+    def __init__(
+        self, application: Application, store: Store, *, clock: Clock, ids: Ids, codecs: Codecs, log: Log,
+        routes: Routes, folder: Any, observer: Observer | None = None, hook: Hook = nothing,
+    ) -> None:  # fmt: skip
+        self.application, self.store = application, store
+        self.clock, self.ids, self.codecs, self.log = clock, ids, codecs, log
+        self.routes, self.folder = routes, folder
+        self.observer, self.hook = observer or Observer(), hook
+        self.writer = Writer(store, clock, self.observer, hook, log)
+        self.deadlines = Deadlines(clock)
+        self.targets = Targets(clock, ids, application.rates, self._breaker_moved)
+        self.flows: dict[str, FlowRun] = {}
+        self.open_doors = False
+        self.dispatching = False
+        self.recovering = False
+        self.failure: BaseException | None = None
+        self.ended = asyncio.Event()  # the engine cannot go on: see `failure`
+        self._by_stream: dict[int, list[FlowRun]] = {}
+        self._streams: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._services: list[asyncio.Task[Any]] = []
+        self._sources: list[asyncio.Task[Any]] = []
+        self._waiters: dict[tuple[int, int], Admission] = {}
+        self._last_seq = 0
+        self._offset = clock.now_ms() - int(clock.monotonic() * 1000)
+        self.writer.before = self._before_commit
+        self.writer.landed = self._landed
+        self.writer.resumed.append(self._resumed)
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open connections and steps, recover what the last life left, then open the doors."""
+        if self.flows:
+            return
+        self._services = [self._service(self.writer.run()), self._service(self.deadlines.sweep())]
+        for name, connection in self.application.connections.items():
+            await connection.open(Opening(self, name))
+        for definition in self.application.flows:
+            self._add(definition)
+        self.dispatching = True
+        self.recovering = True
+        await Recovery(self).run()
+        self.recovering = False
+        for flow in self.flows.values():
+            await flow.versions.current.open()
+            flow.timer.start()
+            flow.pump_soon()
+        self.open_doors = True
+        for flow in self.flows.values():
+            source = flow.definition.source
+            if source is not None and source.topic is None:
+                await source.open(Opening(self, flow.name))
+                self._sources.append(self._service(source.run(Door(flow))))
+
+    def _add(self, definition: Any) -> None:
+        register = self.store.register
+        number = register.number("flow", definition.name)
+        source = definition.source
+        topic = source.topic if source is not None else None
+        stream = self.stream(f"topic:{topic}" if topic else f"flow:{definition.name}")
+        flow = FlowRun(self, definition, number, stream)
+        claimed, flow.cursor = register.claim(number)
+        if topic and not claimed:
+            last = self.store.journal.last(stream)
+            if last and not definition.from_start:
+                register.set_claim(number, last)
+                flow.cursor = last
+        flow.claimed = flow.asked = register.claim(number)[0]
+        self.flows[definition.name] = flow
+        self._by_stream.setdefault(stream, []).append(flow)
+        self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.claimed - flow.claim_ahead)
+
+    async def drain(self, seconds: float = 30.0) -> None:
+        """Take nothing more, let what runs end (at most `seconds`), flush, and close."""
+        self.open_doors = False
+        await self._stop_sources()
+        self.dispatching = False
+        self.hook("during_drain")
+        pending = [task for task in self._tasks if not task.done()]
+        if pending:
+            await asyncio.wait(pending, timeout=seconds)
+        await self.stop(clean=True)
+
+    async def stop(self, clean: bool = False) -> None:
+        """Stop now. What runs is abandoned; the store remembers where it was."""
+        self.open_doors = self.dispatching = False
+        await self._stop_sources()
+        for flow in self.flows.values():
+            flow.timer.stop()
+            flow.ungate()
+        unfinished = await self._cancel(list(self._tasks))
+        if self._services and self.writer.available and not self._services[0].done():
+            await asyncio.wait([asyncio.ensure_future(self.writer.barrier())], timeout=5.0)
+        await self._cancel(self._services)
+        self._services = []
+        for flow in self.flows.values():
+            await flow.versions.current.close()
+        for connection in self.application.connections.values():
+            await connection.close()
+        await self.store.close(clean=clean and not unfinished and self.failure is None)
+
+    async def _stop_sources(self) -> None:
+        await self._cancel(self._sources)
+        self._sources = []
+        for flow in self.flows.values():
+            if flow.definition.source is not None:
+                await flow.definition.source.close()
+
+    async def _cancel(self, tasks: Sequence[asyncio.Task[Any]]) -> int:
+        running = [task for task in tasks if not task.done()]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=5.0)
+        return len(running)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something to its end; an error nobody expected is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log.error("task_failed", error=repr(task.exception()))
+
+    def _service(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._service_ended)
+        return task
+
+    def _service_ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failure = task.exception()
+            self.log.error("service_failed", error=repr(self.failure))
+            self.ended.set()
+
+    # --- between the writer and the flows ---------------------------------------------------------------------
+
+    def stream(self, name: str) -> int:
+        """The number of a stream."""
+        number = self._streams.get(name)
+        if number is None:
+            number = self._streams[name] = self.store.register.number("stream", name)
+        return number
+
+    def send_out(self, entries: list[Landed]) -> None:
+        """Messages that steps made: they are accepted with the next commit."""
+        self.writer.moves.entries += entries
+        for stream in {entry.stream for entry, _ in entries}:
+            for flow in self._by_stream.get(stream, ()):
+                flow.expect()
+        self.writer.wake()
+
+    def _before_commit(self, count: int) -> None:
+        ceiling = self._last_seq + count
+        for flow in self.flows.values():
+            flow.before_commit(ceiling)
+
+    def _landed(self, landed: list[Landed]) -> None:
+        by_stream: dict[int, list[tuple[Entry, Message | None]]] = {}
+        for pair in landed:
+            by_stream.setdefault(pair[0].stream, []).append(pair)
+        self._last_seq = max(self._last_seq, landed[-1][0].seq)
+        for stream, arrived in by_stream.items():
+            for flow in self._by_stream.get(stream, ()):
+                flow.arrive(arrived)
+
+    def _resumed(self) -> None:
+        for flow in self.flows.values():
+            flow.pump_soon()
+
+    def _breaker_moved(self, target: str, position: Position) -> None:
+        self.observer.breaker(target, position)
+        self.writer.moves.audit.append(("breaker", target, position, self.clock.now_ms()))
+        if position == "closed":
+            for flow in self.flows.values():
+                flow.reopened(target)
+
+    # --- callers who wait -------------------------------------------------------------------------------------
+
+    def wait_for(self, flow: FlowRun, admission: Admission, seqs: Sequence[int]) -> None:
+        """The caller of this admission waits for the flow's answer to its (one) message."""
+        for seq in seqs:
+            self._waiters[flow.number, seq] = admission
+
+    def answer(self, flow: FlowRun, seq: int, state: State, reason: str, reply: tuple[Message, int] | None) -> None:
+        """A message ended; somebody may wait for it."""
+        if self._waiters:
+            admission = self._waiters.pop((flow.number, seq), None)
+            if admission is not None:
+                admission.answered(seq, state, reason, reply)
+
+    def closed(self) -> Unavailable | None:
+        """Why nothing can be accepted now, or None."""
+        if not self.open_doors:
+            return Unavailable("the server is starting or stopping", after=2.0)
+        if not self.writer.available:
+            return Unavailable("the store takes nothing at the moment", after=2.0)
+        if self.writer.waiting > Door.most_waiting:
+            return Unavailable("more is coming in than the disk takes", after=1.0)
+        return None
+
+    async def pause(self) -> None:
+        """A short wait for somebody who has to ask again."""
+        await asyncio.sleep(0.2)
+
+    def steady_ms(self) -> int:
+        """Wall time as of the start, advanced by the monotonic clock: a clock jump fires no timer early or twice."""
+        return self._offset + int(self.clock.monotonic() * 1000)

@@ -1,0 +1,332 @@
+"""One running flow: its window of messages in memory, its lanes, and the pump that sends batches through the steps.
+
+The backlog lives on disk. At most `window` messages of a flow are in memory; the feeder reads the next ones in journal
+order when there is room, so a million pending messages cost no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dovetail.engine.context import RunContext
+from dovetail.engine.definition import FlowDefinition
+from dovetail.engine.effects import Effects
+from dovetail.engine.execute import Compiled, Versions
+from dovetail.engine.journey import Journey
+from dovetail.engine.lanes import Lanes
+from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
+from dovetail.engine.settle import Settler
+from dovetail.engine.timers import Timer
+from dovetail.errors import DovetailError, Rejected
+from dovetail.sdk import Message
+from dovetail.store.base import Entry, Progress, Row, State
+
+if TYPE_CHECKING:
+    from dovetail.engine.engine import Engine
+
+
+class FlowRun:
+    """A flow while the engine runs."""
+
+    window = 1024  # messages in memory
+    window_bytes = 32 * 1024 * 1024
+    batch = 200
+    claim_ahead = 8192
+
+    def __init__(self, engine: Engine, definition: FlowDefinition, number: int, stream: int) -> None:
+        self.engine, self.definition = engine, definition
+        self.name, self.number, self.stream = definition.name, number, stream
+        self.versions = Versions(
+            Compiled(self.name, definition.current, engine.observer, engine.clock),
+            lambda n: Compiled(self.name, definition.load(n), engine.observer, engine.clock),
+        )
+        self.active: dict[int, Journey] = {}  # every journey in memory, by journal number
+        self.ready: deque[Journey] = deque()
+        self.running = 0
+        self.cursor = 0  # fed up to this journal number
+        self.behind = True  # whether fresh messages beyond the cursor may be on disk
+        self.claimed = 0  # flushed claim
+        self.asked = 0  # claim that is on its way to the disk
+        self.lanes = Lanes(self._hold, self._load_held)
+        self.effects = Effects(self)
+        self.settle = Settler(self)
+        self.timer = Timer(self)
+        self.context = RunContext(self)
+        self._bytes = 0
+        self._pumping = False
+        self._gate: asyncio.TimerHandle | None = None
+        self.gated_by: str | None = None  # the target that holds the flow back
+        self._expecting = False
+
+    # --- messages come in -------------------------------------------------------------------------------------
+
+    def arrive(self, arrived: Sequence[tuple[Entry, Message | None]]) -> None:
+        """Entries of the stream that were just flushed, in order."""
+        if self.behind:
+            return
+        for n, (entry, message) in enumerate(arrived):
+            if len(self.active) >= self.window or self._bytes >= self.window_bytes:
+                self.behind = n < len(arrived)
+                break
+            if entry.seq <= self.cursor:
+                continue  # the feeder was quicker
+            self.cursor = entry.seq
+            self.feed(self.journey(entry, message))
+        self.pump_soon()
+
+    def expect(self) -> None:
+        """Messages of this flow are in the commit that is being put together."""
+        self._expecting = True
+
+    def before_commit(self, ceiling: int) -> None:
+        """Claim what this commit may bring, in the same transaction. `ceiling`: no journal number in it is higher."""
+        if self._expecting and not self.behind and self.asked < ceiling:
+            self.claim(ceiling + self.claim_ahead)
+        self._expecting = False
+
+    def claim(self, upto: int) -> None:
+        """Say durably that messages up to this number may be in work; runs of later ones wait for it."""
+        if upto <= self.asked:
+            return
+        self.asked = upto
+        moves = self.engine.writer.moves
+        moves.claims[self.number] = (upto, self.settled())
+        moves.after.append(lambda: self._claimed(upto))
+        self.engine.writer.wake()
+
+    def _claimed(self, upto: int) -> None:
+        self.claimed = max(self.claimed, upto)
+        self.pump_soon()
+
+    def settled(self) -> int:
+        """The journal number up to which every message of this flow has its row."""
+        for journey in self.active.values():
+            if not journey.recorded:
+                return journey.seq - 1
+        return self.cursor
+
+    def journey(self, entry: Entry | Row, message: Message | None = None, progress: Progress | None = None) -> Journey:
+        """Bring a message into memory."""
+        memo = unpack(progress.memo) if progress is not None and progress.memo else None
+        number = (memo.version if memo is not None else 0) or entry.version
+        version = self.versions.get(number)
+        if message is None:
+            message = self.message(entry, unpack_meta(entry.meta))
+        else:
+            message.id, message.time_ms, message.ref = message_id(self.engine.store.uid, entry.seq), entry.at, entry.seq
+            message.key = entry.key
+        journey = Journey(entry.seq, entry.at, message, version, key=entry.key, start=entry.start, parent=entry.parent)
+        journey.memo = memo
+        if progress is not None:
+            journey.recorded = True
+            journey.attempt = progress.attempt + 1
+        return journey
+
+    def message(self, entry: Entry | Row, meta: Meta) -> Message:
+        """A message as the journal has it."""
+        codecs = self.engine.codecs
+        return Message(
+            entry.body or b"", codec=codecs.by_name(meta.codec), content_type=meta.content_type, headers=meta.headers,
+            id=message_id(self.engine.store.uid, entry.seq), source=meta.source, type=meta.type, time_ms=entry.at,
+            subject=meta.subject, key=entry.key, trace=meta.trace, ref=entry.seq, parent=meta.parent,
+            variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
+        )  # fmt: skip
+
+    def feed(self, journey: Journey) -> None:
+        """Give a journey its place: at the end of its lane, or among those ready to run."""
+        self.active[journey.seq] = journey
+        self._bytes += journey.message.size
+        if journey.key is None or self.lanes.offer(journey):
+            self.ready.append(journey)
+
+    def forget(self, journey: Journey) -> None:
+        """The journey leaves memory."""
+        if self.active.pop(journey.seq, None) is not None:
+            self._bytes -= journey.message.size if self.active else self._bytes
+
+    # --- the backlog on disk ----------------------------------------------------------------------------------
+
+    def refill(self) -> None:
+        """Read the next fresh messages while there is room for a good batch of them."""
+        while self.behind and len(self.active) <= self.window // 2 and self._bytes < self.window_bytes:
+            rows = self.engine.store.journal.after(
+                self.number, self.stream, self.cursor, self.window // 2, self.window_bytes // 2
+            )
+            if not rows:
+                self.behind = False
+                return
+            for row in rows:
+                self.cursor = row.seq
+                if row.seq not in self.active:
+                    self.feed(self.journey(row))
+            self.claim(rows[-1].seq + self.claim_ahead)
+
+    def _hold(self, journey: Journey) -> None:
+        """To disk, behind the head of its lane."""
+        journey.recorded = True
+        journey.attempt -= 1  # this attempt has not begun
+        self.engine.writer.put(journey.row(self.number, State.HELD, self.engine.clock.now_ms()))
+        self.forget(journey)
+
+    def _load_held(self, key: str) -> None:
+        self.engine.spawn(self._next_held(key))
+
+    async def _next_held(self, key: str) -> None:
+        """The next of a key from disk; claimed (its attempt counted) before it runs."""
+        await self.engine.writer.barrier()
+        store = self.engine.store
+        progress = store.progress.held(self.number, key)
+        row = store.journal.get(progress.seq, self.number) if progress is not None else None
+        if progress is None or row is None:
+            self.lanes.loaded(key, None)
+            return
+        journey = self.journey(row, progress=progress)
+        self.lanes.loaded(key, journey)
+        await self.begin_again([journey])
+
+    async def begin_again(self, journeys: list[Journey]) -> None:
+        """Count the attempt durably, before any code of the flow runs; then run."""
+        now = self.engine.clock.now_ms()
+        for journey in journeys:
+            self.active[journey.seq] = journey
+            self._bytes += journey.message.size
+            self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
+        await self.engine.writer.barrier()
+        self.engine.hook("after_retry_claim")
+        for journey in journeys:
+            if journey.key is None or self.lanes.offer(journey):
+                self.ready.append(journey)
+        self.pump_soon()
+
+    def touch(self, journey: Journey) -> None:
+        """Write down what is known of a running message (its effects) with the next commit."""
+        journey.recorded = True
+        row = journey.row(self.number, State.RUNNING, self.engine.clock.now_ms())
+        if journey.outbox:
+            self.engine.send_out(journey.outbox)
+            journey.outbox = None
+        self.engine.writer.put(row)
+
+    # --- the pump ---------------------------------------------------------------------------------------------
+
+    def pump_soon(self) -> None:
+        """Pump once the events at hand are handled, so that batches fill."""
+        if not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self.pump)
+
+    def limit(self) -> int:
+        """How many messages may run at once: one while a target that holds the flow back is being probed."""
+        if self.gated_by is not None and self.engine.targets[self.gated_by].breaker.position != "closed":
+            return 1
+        return self.versions.current.policy.concurrency
+
+    def pump(self) -> None:
+        """Start batches while there is something ready and somebody free."""
+        self._pumping = False
+        if not self.engine.dispatching or self._gate is not None or not self.engine.writer.available:
+            return
+        limit = self.limit()
+        while self.ready and self.running < limit:
+            batch = self._next_batch(limit - self.running)
+            if not batch:
+                break
+            self.running += len(batch)
+            self.engine.spawn(self.run(batch))
+        if self.behind and not self.engine.recovering:
+            self.refill()
+            if self.ready and self.running < limit and self.ready[0].seq <= self.claimed:
+                self.pump_soon()
+
+    def _next_batch(self, room: int) -> list[Journey]:
+        """Ready messages of one version and one starting step, all of them claimed."""
+        ready = self.ready
+        batch: list[Journey] = []
+        first = ready[0]
+        most = min(room, self.batch)
+        while ready and len(batch) < most:
+            journey = ready[0]
+            if journey.version is not first.version or journey.start != first.start:
+                break
+            if journey.seq > self.claimed and not journey.recorded:
+                self.claim(journey.seq + self.claim_ahead)
+                break
+            journey.busy = True
+            batch.append(ready.popleft())
+        return batch
+
+    async def run(self, batch: list[Journey]) -> None:
+        """Pure steps over the whole batch; then each message on its own, or all at once to the end."""
+        version, start = batch[0].version, batch[0].start
+        stop = max(start, version.fan_out)
+        try:
+            self.engine.hook("before_run")
+            result = await version.chain.span([j.message for j in batch], self.context, start, stop)
+            if stop >= version.length:
+                self.settle.result(result)
+            else:
+                out, result.out = result.out, []
+                self.settle.result(result)
+                for message in out:
+                    self.engine.spawn(self._tail(version, message, stop))
+            self.settle.leftovers(batch)
+        except Exception as error:
+            for journey in batch:
+                self.settle.failed(journey, error)
+        finally:
+            self.pump_soon()
+
+    async def _tail(self, version: Compiled, message: Message, start: int) -> None:
+        journey = self.active[message.ref]
+        try:
+            result = await version.chain.span([message], self.context, start, version.length)
+            self.settle.result(result)
+            self.settle.leftovers([journey])
+        except Exception as error:
+            self.settle.failed(journey, error)
+        finally:
+            if self.ready:
+                self.pump_soon()
+
+    # --- holding back -----------------------------------------------------------------------------------------
+
+    def gate(self, journey: Journey, target: str | None, seconds: float) -> None:
+        """A target cannot be called now: nothing more is begun until it may be, and no attempt is lost."""
+        self.ready.appendleft(journey)
+        self.gated_by = target or self.gated_by
+        if self._gate is None:
+            self._gate = asyncio.get_running_loop().call_later(max(0.02, min(seconds, 60.0)), self.ungate)
+
+    def ungate(self) -> None:
+        """Try again."""
+        if self._gate is not None:
+            self._gate.cancel()
+            self._gate = None
+        self.pump_soon()
+
+    def reopened(self, target: str) -> None:
+        """A target answers again."""
+        if self.gated_by == target:
+            self.gated_by = None
+            self.ungate()
+
+    def status(self) -> dict[str, Any]:
+        """What is in memory now."""
+        return {
+            "in_memory": len(self.active), "ready": len(self.ready), "running": self.running,
+            "lanes": len(self.lanes), "waiting_for": self.gated_by,
+        }  # fmt: skip
+
+    async def load(self, progress: Progress) -> Journey | None:
+        """A message that has a row, with its body; a message whose text or version is gone becomes a dead letter."""
+        row = self.engine.store.journal.get(progress.seq, self.number)
+        if row is None:
+            return None
+        try:
+            return self.journey(row, progress=progress)
+        except DovetailError as error:
+            self.settle.unloadable(progress, Rejected(f"its flow version cannot be loaded: {error.message}"))
+            return None

@@ -1,0 +1,208 @@
+"""The door of a flow: what is checked before a message is accepted, and what the source is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from dovetail.engine.context import meta_of
+from dovetail.engine.definition import FlowVersion
+from dovetail.engine.memo import Attempt, Memo, message_id, pack
+from dovetail.engine.writer import Landed
+from dovetail.errors import Refused, Rejected, Unavailable
+from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt
+from dovetail.store.base import Entry, Progress, State
+
+if TYPE_CHECKING:
+    from dovetail.engine.flow import FlowRun
+
+
+class Door:
+    """Hands deliveries of one source to the next group commit (see `dovetail.sdk.Deliver`)."""
+
+    most_waiting = 20_000  # messages at all doors that no commit has taken yet
+
+    def __init__(self, flow: FlowRun) -> None:
+        self._flow = flow
+        self._engine = flow.engine
+
+    def __call__(self, delivery: Delivery) -> None:
+        """Check each message and queue those that may come in. Never raises."""
+        engine = self._engine
+        closed = engine.closed()
+        if closed is not None:
+            settle(engine, delivery, [Receipt(error=closed)] * len(delivery.batch))
+            return
+        unit = Admission(self._flow, delivery)
+        if unit.entries or unit.refused:
+            self._flow.expect()
+            engine.writer.accept(unit)
+        else:
+            unit.finish()
+
+    async def room(self) -> None:
+        """Wait until the door takes more."""
+        engine = self._engine
+        while engine.closed() is not None or engine.writer.waiting > self.most_waiting // 2:
+            await engine.writer.barrier() if engine.writer.available and engine.open_doors else await engine.pause()
+
+
+class Admission:
+    """One delivery at the door."""
+
+    __slots__ = ("_at", "_delivery", "_flow", "_messages", "_receipts", "entries", "refused")
+
+    def __init__(self, flow: FlowRun, delivery: Delivery) -> None:
+        self._flow, self._delivery = flow, delivery
+        self._receipts: list[Receipt | None] = [None] * len(delivery.batch)
+        self.entries: list[Entry] = []
+        self._at: list[int] = []  # index in the batch of each entry
+        self._messages: list[Message] = []
+        self.refused: list[tuple[Entry, Progress]] = []
+        version = flow.versions.current.version
+        now = flow.engine.clock.now_ms()
+        for index, message in enumerate(delivery.batch):
+            try:
+                entry = admit(flow, version, message, delivery.dedupe[index] if delivery.dedupe else None, now)
+            except Refused as error:
+                self._turn_away(index, message, error)
+                continue
+            except Rejected as error:
+                detail = {"errors": error.detail} if error.detail else None
+                self._turn_away(index, message, Refused(error.message, status=422, code=error.code, detail=detail))
+                continue
+            self.entries.append(entry)
+            self._at.append(index)
+            self._messages.append(message)
+
+    def _turn_away(self, index: int, message: Message, error: Refused) -> None:
+        flow = self._flow
+        flow.engine.observer.refused(flow.name, error.code)
+        if not self._delivery.park_refused:
+            self._receipts[index] = Receipt(error=error)
+            return
+        self.refused.append(park(flow, message, error))
+        self._receipts[index] = Receipt(parked=True, error=error)
+
+    def committed(self) -> Sequence[Landed]:
+        """They stand on disk: say so, and hand on those that are to be run."""
+        flow, engine = self._flow, self._flow.engine
+        uid = engine.store.uid
+        landed: list[Landed] = []
+        for n, entry in enumerate(self.entries):
+            index = self._at[n]
+            if entry.duplicate_of:
+                self._receipts[index] = Receipt(message_id(uid, entry.duplicate_of), entry.duplicate_of, duplicate=True)
+            elif entry.conflict_with:
+                self._conflict(index, self._messages[n], message_id(uid, entry.conflict_with))
+            else:
+                self._receipts[index] = Receipt(message_id(uid, entry.seq), entry.seq)
+                landed.append((entry, self._messages[n]))
+        if landed:
+            engine.observer.accepted(flow.name, len(landed))
+        if self._delivery.wait_for_reply and landed:
+            engine.wait_for(flow, self, [entry.seq for entry, _ in landed])
+        else:
+            self.finish()
+        return landed
+
+    def _conflict(self, index: int, message: Message, first: str) -> None:
+        error = Refused(
+            f"a message with the same id but another body was accepted before, as {first}",
+            status=409, code="conflict", detail={"first": first},
+        )  # fmt: skip
+        flow = self._flow
+        flow.engine.observer.refused(flow.name, error.code)
+        self._receipts[index] = Receipt(parked=self._delivery.park_refused, error=error)
+        if self._delivery.park_refused:
+            flow.engine.writer.accept(Parking([park(flow, message, error)]))
+
+    def answered(self, seq: int, state: State, reason: str, reply: tuple[Message, int] | None) -> None:
+        """The flow answered or ended a message that a caller waits for."""
+        for index, receipt in enumerate(self._receipts):
+            if receipt is not None and receipt.ref == seq:
+                error = Refused(reason, status=422, code="dead_letter") if state is State.DEAD else None
+                message = reply[0].with_headers({**reply[0].headers, ":status": str(reply[1])}) if reply else None
+                self._receipts[index] = Receipt(receipt.id, seq, reply=message, error=None if message else error)
+        self.finish()
+
+    def unavailable(self, error: Unavailable) -> None:
+        """Nothing was kept."""
+        self._receipts = [receipt if receipt and receipt.error and not receipt.parked else Receipt(error=error)
+                          for receipt in self._receipts]  # fmt: skip
+        self.finish()
+
+    def finish(self) -> None:
+        """Tell the source."""
+        settle(self._flow.engine, self._delivery, [receipt or Receipt() for receipt in self._receipts])
+
+
+class Parking:
+    """Messages that nobody was there to refuse to: kept as dead letters."""
+
+    __slots__ = ("_left", "entries", "refused")
+
+    def __init__(self, refused: list[tuple[Entry, Progress]]) -> None:
+        self.entries: list[Entry] = []
+        self.refused = refused
+
+    def committed(self) -> Sequence[Landed]:
+        return ()
+
+    def unavailable(self, error: Unavailable) -> None:
+        return None
+
+
+def settle(engine: Any, delivery: Delivery, receipts: list[Receipt]) -> None:
+    """Call the delivery's way back; a source that fails there must not stop anybody else."""
+    try:
+        delivery.settle(receipts)
+    except Exception as error:
+        engine.log.error("settle_failed", error=repr(error))
+
+
+def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | None, now: int) -> Entry:
+    """The entry for a message that may come in. Raises `Refused` or `Rejected` for one that may not."""
+    if version.contract is not None:
+        version.contract.check(message)
+    if version.key is not None:
+        message.key = word(version.key.evaluate(message))
+    dedupe = own_id
+    if version.dedupe is not None:
+        dedupe = word(version.dedupe.evaluate(message))
+        if dedupe is None:
+            raise Refused(
+                f"it has no id to tell it from others: `{version.dedupe.text}` gives nothing", status=422, code="no_id"
+            )
+    if dedupe is not None and len(dedupe) > 512:
+        raise Refused("its dedupe id is longer than 512 characters", status=422, code="no_id")
+    body = message.body
+    return Entry(
+        stream=flow.stream, at=now, version=version.number, meta=meta_of(message), body=body, key=message.key,
+        dedupe=(flow.stream, dedupe) if dedupe is not None else None,
+        body_hash=blake2b(body, digest_size=16).digest() if dedupe is not None else b"",
+    )  # fmt: skip
+
+
+def park(flow: FlowRun, message: Message, error: Refused) -> tuple[Entry, Progress]:
+    """A refused message as a dead letter."""
+    now = flow.engine.clock.now_ms()
+    memo = Memo(history=[Attempt(1, now, "door", error.code, error.message, error.detail)])
+    entry = Entry(
+        stream=flow.stream, at=now, version=flow.versions.current.number, meta=meta_of(message), body=message.body,
+        key=None,
+    )  # fmt: skip
+    reason = f"{error.code}: {error.message}"[:1000]
+    return entry, Progress(flow.number, 0, State.DEAD, now, 1, reason=reason, memo=pack(memo))
+
+
+def word(value: Any) -> str | None:
+    """A key or an id as text: what an expression gave, None for nothing. Structures are no ids."""
+    if value is None or value is UNDEFINED:
+        return None
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool) or isinstance(value, (dict, list)) or callable(value):
+        raise Refused(f"a key or id must be a text or a number, not {type(value).__name__}", status=422, code="no_id")
+    return str(value)

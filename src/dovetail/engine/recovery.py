@@ -1,0 +1,103 @@
+"""Starting again: what was in flight when the process ended is found, marked, and run before anything new.
+
+After an unclean end each such message runs alone, its crash counted durably first, so that one that kills the process takes
+only its own mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dovetail.engine.journey import Journey
+from dovetail.errors import Rejected
+from dovetail.store.base import State
+
+if TYPE_CHECKING:
+    from dovetail.engine.engine import Engine
+    from dovetail.engine.flow import FlowRun
+
+
+class Recovery:
+    """One start-up."""
+
+    alone = 5.0  # seconds that a suspect may keep the others waiting
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def run(self) -> None:
+        """Restore lanes, then run what was in flight."""
+        engine = self._engine
+        unclean = not engine.store.clean
+        suspects: list[tuple[FlowRun, Journey]] = []
+        for flow in engine.flows.values():
+            self._lanes(flow)
+            suspects += [(flow, journey) for journey in await self._interrupted(flow)]
+            if unclean:
+                suspects += [(flow, journey) for journey in self._first_attempts(flow)]
+        if unclean and suspects:
+            engine.log.warning("recovering", in_flight=len(suspects))
+            for flow, journey in sorted(suspects, key=lambda pair: pair[1].seq):
+                await self._alone(flow, journey)
+        else:
+            for flow, journey in suspects:
+                flow.feed(journey)
+        for flow in engine.flows.values():
+            for key in flow.lanes.restored_without_head():
+                engine.spawn(flow._next_held(key))
+
+    def _lanes(self, flow: FlowRun) -> None:
+        progress = self._engine.store.progress
+        for key, first in progress.blocked(flow.number):
+            row = progress.get(flow.number, first)
+            waits = row is not None and row.state is not State.HELD
+            flow.lanes.restore(key, first, waits)
+
+    async def _interrupted(self, flow: FlowRun) -> list[Journey]:
+        rows = self._engine.store.progress.interrupted(flow.number)
+        journeys = [await flow.load(row) for row in rows]
+        return [journey for journey in journeys if journey is not None]
+
+    def _first_attempts(self, flow: FlowRun) -> list[Journey]:
+        """Fresh messages at or below the claim: any of them may have been in flight."""
+        found: list[Journey] = []
+        journal = self._engine.store.journal
+        while flow.cursor < flow.claimed and len(found) < flow.window:
+            rows = [
+                row for row in journal.after(flow.number, flow.stream, flow.cursor, flow.window, flow.window_bytes)
+                if row.seq <= flow.claimed
+            ]  # fmt: skip
+            if not rows:
+                break
+            for row in rows:
+                flow.cursor = row.seq
+                found.append(flow.journey(row))
+        return found
+
+    async def _alone(self, flow: FlowRun, journey: Journey) -> None:
+        """Count the crash, then run this one and nothing else until it ends, waits, or takes too long."""
+        engine = self._engine
+        engine.hook("during_recovery")
+        memo = journey.notes
+        memo.crashes += 1
+        journey.recorded = True
+        if memo.crashes >= journey.version.policy.crash_limit:
+            flow.active[journey.seq] = journey
+            flow.running += 1
+            journey.busy = True
+            text = f"the process died {memo.crashes} times while this message was in flight"
+            flow.settle.dead(journey, Rejected(text, code="poison"))
+            await engine.writer.barrier()
+            return
+        flow.active[journey.seq] = journey
+        engine.writer.put(journey.row(flow.number, State.RUNNING, engine.clock.now_ms()))
+        await engine.writer.barrier()
+        if journey.key is not None and not flow.lanes.offer(journey):
+            return
+        flow.ready.append(journey)
+        flow.pump()
+        deadline = engine.clock.monotonic() + self.alone
+        while journey.busy and engine.clock.monotonic() < deadline:
+            await engine.writer.barrier()
+            await asyncio.sleep(0.001)
