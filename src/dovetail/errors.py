@@ -11,7 +11,8 @@ The tree is drawn here once::
         ├── Rejected     it never will: dead letter at once
         ├── Retry        it may later: durable retry
         ├── Throttled    the target asked for patience: retry, the breaker does not count it
-        ├── Paused       the target cannot be used now (credentials, name, certificate, open breaker): no attempt is burnt
+        ├── Paused       the target cannot be used now (credentials, name, certificate, open breaker): no attempt is
+        burnt
         └── InDoubt      it was sent and nobody knows the outcome: the operation's way of repeating decides
 """
 

@@ -12,10 +12,12 @@ from dovetail.sdk import Context, Message, Result, Step
 
 
 class StepChain:
-    """Runs a batch through its steps. Effectful steps run for each message on its own, so that none waits for a neighbour."""
+    """Runs a batch through its steps. Effectful steps run for each message on its own, so that none waits for a
+    neighbour."""
 
     def __init__(self, flow: str, steps: Sequence[Step], observer: Observer, clock: Clock) -> None:
         self.steps = list(steps)
+        self.effectful = any(step.effectful for step in self.steps)
         self._flow, self._observer, self._clock = flow, observer, clock
 
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
@@ -51,9 +53,9 @@ class StepChain:
         self._observer.step(self._flow, step.id, self._clock.monotonic() - started, len(batch))
         if len(result.out) + len(result.failed) + len(result.dropped) != len(batch):
             self._account(step, batch, result)
-        for message, error in result.failed:
-            if not hasattr(error, "step"):
-                error.step = step.id  # type: ignore[attr-defined]  # the innermost step that saw it, for the record
+        for _, failure in result.failed:
+            if not getattr(failure, "step", ""):
+                failure.step = step.id  # type: ignore[attr-defined]  # the innermost step that saw it, for the record
         return result
 
     def _account(self, step: Step, batch: list[Message], result: Result) -> None:

@@ -86,7 +86,8 @@ class RunContext:
         journey.parts = [
             Entry(
                 stream=flow.stream, at=now, version=journey.version.number, body=part.body,
-                meta=meta_of(part, parent=message.id, index=index, variables=json.encode(part.variables) if part.variables else b""),
+                meta=meta_of(part, parent=message.id, index=index, variables=json.encode(part.variables) if
+                part.variables else b""),
                 key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,
                 parent=journey.seq, start=start,
             )

@@ -38,7 +38,8 @@ class FlowVersion:
 
 @dataclass(frozen=True, slots=True)
 class FlowDefinition:
-    """A flow as it is deployed: its current version, where its messages come from, and how older versions are loaded."""
+    """A flow as it is deployed: its current version, where its messages come from, and how older versions are
+    loaded."""
 
     name: str
     current: FlowVersion

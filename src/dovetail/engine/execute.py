@@ -11,7 +11,8 @@ from dovetail.engine.observer import Observer
 
 
 class Compiled:
-    """A version with its chain. Steps before `fan_out` are pure and run over whole batches; from there on each message runs
+    """A version with its chain. Steps before `fan_out` are pure and run over whole batches; from there on each
+    message runs
     on its own."""
 
     def __init__(self, flow: str, version: FlowVersion, observer: Observer, clock: Clock) -> None:

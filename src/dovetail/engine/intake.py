@@ -123,8 +123,10 @@ class Admission:
         for index, receipt in enumerate(self._receipts):
             if receipt is not None and receipt.ref == seq:
                 error = Refused(reason, status=422, code="dead_letter") if state is State.DEAD else None
-                message = reply[0].with_headers({**reply[0].headers, ":status": str(reply[1])}) if reply else None
-                self._receipts[index] = Receipt(receipt.id, seq, reply=message, error=None if message else error)
+                message, status = reply or (None, 200)
+                self._receipts[index] = Receipt(
+                    receipt.id, seq, reply=message, status=status, error=None if message else error
+                )
         self.finish()
 
     def unavailable(self, error: Unavailable) -> None:

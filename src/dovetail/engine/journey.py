@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 class Journey:
-    """`attempt` is the number of the attempt under way. `outbox` and `parts` are written with the next row. `key` is its lane."""
+    """`attempt` is the number of the attempt under way. `outbox` and `parts` are written with the next row. `key` is
+    its lane."""
 
     __slots__ = (
-        "at", "attempt", "busy", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq", "start",
+        "at", "attempt", "busy", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq",
+        "start",
         "version",
     )  # fmt: skip
 
@@ -53,14 +55,16 @@ class Journey:
 def effect_key(flow: str, message_id: str, step: str, branch: str) -> str:
     """The stable name of an effect: 32 hex digits of a hash over tenant, flow, message, step and branch.
 
-    Neither the attempt nor the node, the time or the flow's version is in it, so every attempt ever made bears the same name.
+    Neither the attempt nor the node, the time or the flow's version is in it, so every attempt ever made bears the
+    same name.
     """
     text = f"default\x1f{flow}\x1f{message_id}\x1f{step}\x1f{branch}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def traceparent(message: Message, key: str) -> str:
-    """The W3C traceparent a call carries: the message's trace (its own if none came in), with the effect as the span."""
+    """The W3C traceparent a call carries: the message's trace (its own if none came in), with the effect as the
+    span."""
     inbound = message.trace
     trace = inbound[3:35] if inbound else blake2b(message.id.encode(), digest_size=16).hexdigest()
     return f"00-{trace}-{key[:16]}-01"

@@ -1,4 +1,5 @@
-"""Order per key: of one key's messages only the head runs; the others wait in memory, or on disk when the wait may be long."""
+"""Order per key: of one key's messages only the head runs; the others wait in memory, or on disk when the wait may be
+long."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from dovetail.engine.journey import Journey
 
 
 class Lane:
-    """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on disk."""
+    """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on
+    disk."""
 
     __slots__ = ("head", "held", "queue", "waiting")
 
@@ -21,7 +23,8 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one flow. `hold` writes a journey to disk as HELD and forgets it; `load` fetches a key's first held one."""
+    """The lanes of one flow. `hold` writes a journey to disk as HELD and forgets it; `load` fetches a key's first
+    held one."""
 
     depth = 64
 
@@ -33,7 +36,8 @@ class Lanes:
         return len(self._lanes)
 
     def restore(self, key: str, head: int, waiting: bool) -> None:
-        """At start-up: the key has rows on disk. `waiting`: its first one is a head that a timer or its parts will bring back."""
+        """At start-up: the key has rows on disk. `waiting`: its first one is a head that a timer or its parts will
+        bring back."""
         self._lanes[key] = Lane(head if waiting else 0, held=True, waiting=waiting)
 
     def restored_without_head(self) -> list[str]:

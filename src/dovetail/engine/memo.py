@@ -1,4 +1,5 @@
-"""What the engine must not forget about a message: its effects and its attempts. Kept in the message's row of progress."""
+"""What the engine must not forget about a message: its effects and its attempts. Kept in the message's row of
+progress."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ EffectState = Literal["intended", "done", "in_doubt", "failed"]
 
 
 class Effect(msgspec.Struct, array_like=True):
-    """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was sent."""
+    """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what
+    was sent."""
 
     step: str
     target: str
@@ -37,7 +39,8 @@ class Attempt(msgspec.Struct, array_like=True):
 
 
 class Memo(msgspec.Struct, array_like=True):
-    """`effects` by effect key. `version`: the flow version it was moved to by a redrive (0: as accepted). `crashes`: how often it was
+    """`effects` by effect key. `version`: the flow version it was moved to by a redrive (0: as accepted). `crashes`:
+    how often it was
     in flight when the process died. `origin`: why it may wait (`redrive`, `retry`, `paused`)."""
 
     effects: dict[str, Effect] = msgspec.field(default_factory=dict)
@@ -92,12 +95,14 @@ def unpack_meta(data: bytes) -> Meta:
 
 
 def message_id(uid: str, seq: int) -> str:
-    """A message's name: the store's own mark and the journal number, so that it needs no index and no other store makes it."""
+    """A message's name: the store's own mark and the journal number, so that it needs no index and no other store
+    makes it."""
     return f"{uid}-{seq:x}"
 
 
 def parse_message_id(uid: str, text: str) -> int:
-    """The journal number of a name (or of its short form, the part behind the dash). Raises ValueError for another store's."""
+    """The journal number of a name (or of its short form, the part behind the dash). Raises ValueError for another
+    store's."""
     prefix, dash, number = text.rpartition("-")
     if dash and prefix != uid:
         raise ValueError(f"message {text!r} belongs to another store (this one's ids begin with {uid}-)")

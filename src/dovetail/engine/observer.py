@@ -27,7 +27,8 @@ class Observer:
     def effect(
         self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
     ) -> None:
-        """A call on an outside system ended as `done`, `failed` or `in_doubt`; `trace` is the traceparent it carried."""
+        """A call on an outside system ended as `done`, `failed` or `in_doubt`; `trace` is the traceparent it
+        carried."""
 
     def breaker(self, target: str, state: str) -> None:
         """A target's breaker went `closed`, `open` or `half_open`."""

@@ -1,6 +1,7 @@
 """Starting again: what was in flight when the process ended is found, marked, and run before anything new.
 
-After an unclean end each such message runs alone, its crash counted durably first, so that one that kills the process takes
+After an unclean end each such message runs alone, its crash counted durably first, so that one that kills the process
+takes
 only its own mark.
 """
 

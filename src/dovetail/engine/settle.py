@@ -10,7 +10,7 @@ from dovetail.engine.journey import Journey
 from dovetail.engine.memo import Attempt, Memo, pack, unpack, unpack_meta
 from dovetail.engine.policies.retry import exhausted, next_sleep
 from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Rejected, Retry
-from dovetail.sdk import Message, Result
+from dovetail.sdk import Result
 from dovetail.store.base import Progress, State
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def as_message_error(error: Exception) -> MessageError:
         return error
     text = error.message if isinstance(error, DovetailError) else f"{type(error).__name__}: {error}"
     wrapped = Rejected(text, code=error.code if isinstance(error, DovetailError) else "exception")
-    wrapped.step = getattr(error, "step", "")  # type: ignore[attr-defined]
+    wrapped.step = getattr(error, "step", "")
     wrapped.detail = getattr(error, "detail", None)
     return wrapped
 

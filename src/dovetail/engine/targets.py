@@ -26,7 +26,8 @@ class Target:
         self._ids = ids
 
     async def admit(self, repeat: bool) -> None:
-        """Return when the call may be made. Raises `Paused` when it may not: nothing was sent and no attempt is lost."""
+        """Return when the call may be made. Raises `Paused` when it may not: nothing was sent and no attempt is
+        lost."""
         if self.rate.limited:
             delay = self.rate.reserve(self.patience)
             if delay is None:

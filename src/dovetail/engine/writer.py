@@ -1,6 +1,8 @@
-"""Group commit: everything that happened since the last flush goes into the next transaction, and nothing is said before it.
+"""Group commit: everything that happened since the last flush goes into the next transaction, and nothing is said
+before it.
 
-Two kinds of work. A *unit* comes through a door: if the store cannot take it, its caller is told so and nothing was kept. A *move*
+Two kinds of work. A *unit* comes through a door: if the store cannot take it, its caller is told so and nothing was
+kept. A *move*
 is the engine's own (an outcome, a retry, a published message): it is kept and tried again until the store takes it.
 """
 
@@ -31,7 +33,8 @@ class Unit(Protocol):
     def refused(self) -> Sequence[tuple[Entry, Progress]]: ...
 
     def committed(self) -> Sequence[Landed]:
-        """They stand: `seq`, `duplicate_of` and `conflict_with` are set. Tells the source; returns those that are to be run."""
+        """They stand: `seq`, `duplicate_of` and `conflict_with` are set. Tells the source; returns those that are to
+        be run."""
 
     def unavailable(self, error: Unavailable) -> None:
         """Nothing was kept."""

@@ -18,7 +18,8 @@ class Receipt:
     """What became of one message at the door.
 
     Accepted: `id` is its name and `ref` its number (the first acceptance's, when `duplicate`). `reply` is the flow's
-    answer when the delivery waited for one, `status` the HTTP status it chose. Not accepted: `error` says why and nothing
+    answer when the delivery waited for one, `status` the HTTP status it chose. Not accepted: `error` says why and
+    nothing
     was kept, or, with `parked`, that the message is kept as a dead letter because nobody was there to be told.
     """
 
@@ -36,7 +37,8 @@ class Delivery:
     """A batch and the way back.
 
     `settle` is called once, on the event loop, with one receipt per message in the batch's order, after the
-    messages stand in a committed and flushed transaction (or were refused). It must not block; if it raises, the error is
+    messages stand in a committed and flushed transaction (or were refused). It must not block; if it raises, the
+    error is
     logged and the commit loop goes on. `wait_for_reply`: settle only when the flow has answered or ended.
     `park_refused`: no caller listens (a file, a timer), so a message that would be refused is kept as a dead letter.
     """

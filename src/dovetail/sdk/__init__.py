@@ -1,6 +1,7 @@
 """The guest room: everything a step or a connector needs, and nothing else.
 
-Built-ins walk through the same door as guests: a connector or a step imports only this package and its own client library.
+Built-ins walk through the same door as guests: a connector or a step imports only this package and its own client
+library.
 """
 
 from dovetail.clock import Clock, Ids, seeded
@@ -49,6 +50,7 @@ __all__ = [
     "Context", "Deliver", "Delivery", "Done", "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed",
     "Field", "Handler", "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome",
     "Paused", "Plugin", "Problem", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
-    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Throttled", "Unavailable", "field",
+    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Throttled", "Unavailable",
+    "field",
     "seeded",
 ]  # fmt: skip

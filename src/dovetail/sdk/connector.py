@@ -1,6 +1,7 @@
 """What a connector is made of: a connection with operations, sinks and sources.
 
-A connector is one file (or one small folder), in this order: docstring (what, delivery promise, limits), `Config(Spec)`,
+A connector is one file (or one small folder), in this order: docstring (what, delivery promise, limits),
+`Config(Spec)`,
 the table that translates its client library's errors, the class, its registration with declared abilities.
 """
 
@@ -37,7 +38,8 @@ class Call:
     """One attempt of one effect.
 
     `key` is the effect key: the same for every attempt, sent as Idempotency-Key where the protocol has a place for it.
-    `args` are the evaluated arguments of the step. `timeout` is the total time left, in seconds: connecting, sending and reading
+    `args` are the evaluated arguments of the step. `timeout` is the total time left, in seconds: connecting, sending
+    and reading
     the whole answer must fit.
     """
 
@@ -83,7 +85,8 @@ class Reply:
 
 
 class Operation(ABC):
-    """Request and reply on a connection. The engine makes the calls; retries, deadlines and breakers are its business."""
+    """Request and reply on a connection. The engine makes the calls; retries, deadlines and breakers are its
+    business."""
 
     name: str
     repeat: Repeat
@@ -97,7 +100,8 @@ class Operation(ABC):
         """
 
     async def query(self, call: Call) -> Reply | None:
-        """Only for `queryable`: the reply of the attempt made under `call.key`, or None when it provably never happened."""
+        """Only for `queryable`: the reply of the attempt made under `call.key`, or None when it provably never
+        happened."""
         raise NotImplementedError(f"{self.name} cannot be asked")
 
 
@@ -114,7 +118,8 @@ class Sink(ABC):
 
 
 class Connection(ABC):
-    """One system, as configured in `connections/<name>.yaml`. Opened before the first flow starts, closed after the last.
+    """One system, as configured in `connections/<name>.yaml`. Opened before the first flow starts, closed after the
+    last.
 
     `open` and `close` may each be called twice, and `close` without `open`.
     """
@@ -158,7 +163,8 @@ class Source(ABC):
     Config: ClassVar[type[Spec]]
 
     replies: ClassVar[bool] = False  # whether a caller can wait for the flow's answer (request/reply)
-    topic: str | None = None  # set by a source that is a durable topic: the engine reads it itself and never calls `run`
+    # set by a source that is a durable topic: the engine reads it itself and never calls `run`
+    topic: str | None = None
     from_start: bool = False  # beside `topic`: a new subscriber begins at the topic's oldest message, not at its end
 
     def __init__(self, config: Any, flow: str) -> None:

@@ -79,7 +79,8 @@ class Context(Protocol):
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:  # fmt: skip
-        """Write `batch` through `sink`; one outcome per message in the batch's order. `args`: one mapping per message."""
+        """Write `batch` through `sink`; one outcome per message in the batch's order. `args`: one mapping per
+        message."""
         ...
 
     def publish(self, step: str, topic: str, message: Message) -> None:

@@ -42,7 +42,8 @@ class Routes(Protocol):
     """The shared listener's table of routes."""
 
     def add(self, method: str, path: str, handler: Handler, *, max_body: int) -> None:
-        """Mount `handler` at an exact path (no trailing slash). A body over `max_body` bytes gets 413 before it is read whole.
+        """Mount `handler` at an exact path (no trailing slash). A body over `max_body` bytes gets 413 before it is
+        read whole.
 
         Raises ValueError if the place is taken.
         """

@@ -11,7 +11,8 @@ from dovetail.sdk.step import Step
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Steps by the word a flow uses, connections by the word a connection file uses, sources by the word under `source:`."""
+    """Steps by the word a flow uses, connections by the word a connection file uses, sources by the word under
+    `source:`."""
 
     name: str
     version: str = "0"

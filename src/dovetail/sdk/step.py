@@ -4,10 +4,12 @@ A step's `Config(Spec)` says everything about its text. Beside help, default and
 
 - `main=True`: the field that the step's own word sets, so that `filter: a > 1` means `{expression: a > 1}`;
 - `kind=…`: what its value names, so that the project can cross-check it, and a form can offer choices:
-  `"expression"` (mapping text, or the path of a `.jsonata` file), `"steps"` (a nested chain), `"operation"` and `"sink"`
+  `"expression"` (mapping text, or the path of a `.jsonata` file), `"steps"` (a nested chain), `"operation"` and
+  `"sink"`
   (`connection.name`), `"contract"` (`name@version`), `"topic"`, `"flow"`, `"function"` (`module:function`).
 
-A nested `Spec` (or a list of them) may carry such fields too: `route` has cases, each with a condition and steps. Every step
+A nested `Spec` (or a list of them) may carry such fields too: `route` has cases, each with a condition and steps.
+Every step
 also understands `id:`, its stable name; without one the id is derived from its word and its main reference.
 """
 
@@ -22,20 +24,23 @@ from dovetail.sdk.context import Build, Context, Result
 from dovetail.spec import Spec
 
 
-class Dropping(Exception):  # noqa: N818 - a decision, not an error
+class Dropping(Exception):
     """Raised by `MessageStep.apply`: a rule of the flow ends this message here."""
 
 
 class Step(ABC):
     """The general shape. Built once per flow version, run many times, never at the same time as it is built.
 
-    Every message of the batch must come out in the result, in `out` (the same `ref`), `failed` or `dropped`, unless it was handed
+    Every message of the batch must come out in the result, in `out` (the same `ref`), `failed` or `dropped`, unless
+    it was handed
     to `context.split`; the engine checks.
-    A message that failed leaves the corridor at once. Steps are pure (a repeat gives the same) unless they go through `context`.
+    A message that failed leaves the corridor at once. Steps are pure (a repeat gives the same) unless they go through
+    `context`.
     """
 
     Config: ClassVar[type[Spec]]
-    effectful: bool = False  # waits for outside systems: the engine runs it for each message on its own; an instance may say
+    # waits for outside systems: the engine runs it for each message on its own; an instance may say
+    effectful: bool = False
     top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
 
     def __init__(self, config: Any, build: Build) -> None:

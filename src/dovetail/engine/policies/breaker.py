@@ -12,7 +12,8 @@ Position = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Opens at 50 % failures of the last 20 calls with at least 5, or 5 in a row; open 5 s, doubling to 5 min, with jitter.
+    """Opens at 50 % failures of the last 20 calls with at least 5, or 5 in a row; open 5 s, doubling to 5 min, with
+    jitter.
 
     While open nothing is admitted. Then one probe is; its outcome closes or opens it again. `changed` hears every move.
     """
@@ -30,7 +31,8 @@ class Breaker:
         self._probing = False
 
     def wait(self) -> float:
-        """0 when a call may be made now; otherwise the seconds to wait before asking again. Asking when 0 admits the call."""
+        """0 when a call may be made now; otherwise the seconds to wait before asking again. Asking when 0 admits the
+        call."""
         if self.position == "closed":
             return 0.0
         now = self._clock.monotonic()
@@ -60,7 +62,8 @@ class Breaker:
         self._move("closed")
 
     def failure(self, *, at_once: bool = False, after: float | None = None) -> None:
-        """The target did not answer as a working one does. `at_once`: no need to count (bad credentials, no such host)."""
+        """The target did not answer as a working one does. `at_once`: no need to count (bad credentials, no such
+        host)."""
         if self.position == "open":
             return  # calls that were under way when it opened tell nothing new
         self._failed_in_a_row += 1

@@ -45,7 +45,8 @@ class Rate:
         return self._gap > 0.0 or self._next > 0.0
 
     def reserve(self, patience: float) -> float | None:
-        """Seconds to sleep before this call, having taken its place; None if that would exceed `patience` (nothing is taken)."""
+        """Seconds to sleep before this call, having taken its place; None if that would exceed `patience` (nothing is
+        taken)."""
         now = self._clock.monotonic()
         start = max(now, self._next)
         if start - now > patience:
