@@ -1,0 +1,192 @@
+"""Work turned into rows: everything that one transaction writes, without the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import apsw
+import msgspec
+
+from dovetail.store.base import Entry, Progress, Work
+
+LARGE = 64 << 10  # bodies over this many bytes go to `payloads`
+_SAMPLE = 32 << 10
+
+_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COUNTS = "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT (flow, word) DO UPDATE SET n = n + excluded.n"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The next free journal and transaction numbers."""
+
+    seq: int
+    txn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A large body as it is kept."""
+
+    hash: bytes
+    packed: int
+    body: bytes
+
+
+def pack(body: bytes) -> Payload:
+    """Hash a large body and compress it when that saves at least a tenth."""
+    name = hashlib.blake2b(body, digest_size=32).digest()
+    if len(zlib.compress(body[:_SAMPLE], 1)) < 0.9 * min(len(body), _SAMPLE):
+        packed = zlib.compress(body, 1)
+        if len(packed) < 0.9 * len(body):
+            return Payload(name, 1, packed)
+    return Payload(name, 0, body)
+
+
+def large(work: Work) -> list[Entry]:
+    """The entries whose bodies must be packed first."""
+    found = [entry for entry in work.entries if len(entry.body) > LARGE]
+    return found + [entry for entry, _ in work.refused if len(entry.body) > LARGE] if work.refused else found
+
+
+def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int, payloads: dict[int, Payload]) -> Numbers:
+    """Write all rows of `work` in the open transaction; the numbers that are free if it is committed. Raises
+    apsw.Error.
+
+    `payloads` holds the packed bodies by the id() of their entry.
+    """
+    entries = [*work.entries, *(entry for entry, _ in work.refused)] if work.refused else work.entries
+    events, progress = work.audit, work.progress
+    counts = work.counts
+    seq = numbers.seq
+    if entries:
+        kept = number(connection, entries, seq)
+        insert(connection, kept, payloads)
+        seq += len(kept)
+        ranges, accepted = _accepted(kept)
+        events = [*events, *ranges]
+        counts = {**counts, **accepted}
+    if work.refused:
+        progress = [*progress, *_refused(work)]
+    if progress:
+        connection.executemany(_PROGRESS, _progress_rows(progress))
+    if counts:
+        connection.executemany(_COUNTS, [(flow, word, n) for (flow, word), n in counts.items() if n])
+    _small(connection, work, now)
+    connection.execute("INSERT INTO audit VALUES (?, ?, ?)", (numbers.txn, now, _encode(events)))
+    return Numbers(seq, numbers.txn + 1)
+
+
+def number(connection: apsw.Connection, entries: Sequence[Entry], seq: int) -> list[Entry]:
+    """Give numbers from `seq` on to the entries that are kept; mark the others as duplicates or conflicts."""
+    ids = {entry.dedupe for entry in entries if entry.dedupe is not None}
+    known: dict[tuple[int, str], tuple[int, bytes]] = {}
+    if ids:
+        rows = connection.executemany("SELECT scope, id, seq, body_hash FROM dedupe WHERE scope = ? AND id = ?", ids)
+        known = {(scope, name): (earlier, digest) for scope, name, earlier, digest in rows}
+    kept = []
+    for entry in entries:
+        entry.seq = entry.duplicate_of = entry.conflict_with = 0
+        if entry.dedupe is not None:
+            earlier = known.get(entry.dedupe)
+            if earlier is not None:
+                if earlier[1] == entry.body_hash:
+                    entry.duplicate_of = earlier[0]
+                else:
+                    entry.conflict_with = earlier[0]
+                continue
+            known[entry.dedupe] = seq, entry.body_hash
+        entry.seq = seq
+        seq += 1
+        kept.append(entry)
+    return kept
+
+
+def insert(connection: apsw.Connection, kept: Iterable[Entry], payloads: dict[int, Payload]) -> None:
+    """The rows of new entries and of their dedupe ids."""
+    rows = []
+    ids = []
+    for e in kept:
+        scope = name = payload = None
+        body: bytes | None = e.body
+        if e.dedupe is not None:
+            scope, name = e.dedupe
+            ids.append((scope, name, e.seq, e.body_hash))
+        if payloads and id(e) in payloads:
+            payload, body = _payload(connection, payloads[id(e)]), None
+        rows.append(
+            (
+                e.seq,
+                e.stream,
+                e.at,
+                e.version,
+                e.key,
+                e.parent,
+                e.start,
+                len(e.body),
+                scope,
+                name,
+                e.meta,
+                body,
+                payload,
+            )
+        )
+    if rows:
+        connection.executemany(_JOURNAL, rows)
+    if ids:
+        connection.executemany("INSERT INTO dedupe VALUES (?, ?, ?, ?)", ids)
+
+
+def _payload(connection: apsw.Connection, payload: Payload) -> int:
+    """The number of a packed body, stored unless it is there."""
+    found = connection.execute("SELECT id FROM payloads WHERE hash = ?", (payload.hash,)).get
+    if found is not None:
+        return int(found)
+    sql = "INSERT INTO payloads (hash, packed, body) VALUES (?, ?, ?)"
+    connection.execute(sql, (payload.hash, payload.packed, payload.body))
+    return connection.last_insert_rowid()
+
+
+def _accepted(kept: Sequence[Entry]) -> tuple[list[tuple[object, ...]], dict[tuple[int, str], int]]:
+    """What was accepted: events with runs of numbers, one a stream and run, and the count of each stream."""
+    runs: list[list[int]] = []
+    counts: dict[tuple[int, str], int] = {}
+    for entry in kept:
+        if runs and runs[-1][0] == entry.stream:
+            runs[-1][2] = entry.seq
+        else:
+            runs.append([entry.stream, entry.seq, entry.seq])
+    for stream, first, last in runs:
+        counts[-stream, "accepted"] = counts.get((-stream, "accepted"), 0) + last - first + 1
+    return [("accepted", *run) for run in runs], counts
+
+
+def _refused(work: Work) -> list[Progress]:
+    """The progress of refused entries that were kept, with the numbers that these were given."""
+    found = []
+    for entry, progress in work.refused:
+        progress.seq = entry.seq
+        if entry.seq:
+            found.append(progress)
+    return found
+
+
+def _progress_rows(progress: Iterable[Progress]) -> list[tuple[object, ...]]:
+    return [(p.flow, p.seq, p.state, p.at, p.attempt, p.next_at, p.key, p.parts, p.reason, p.memo) for p in progress]
+
+
+def _small(connection: apsw.Connection, work: Work, now: int) -> None:
+    """The parts of work that have a handful of rows at most."""
+    if work.edits:
+        rows = [(flow, seq, now, who, body) for flow, seq, body, who in work.edits]
+        connection.executemany("INSERT OR REPLACE INTO edits VALUES (?, ?, ?, ?, ?)", rows)
+    if work.claims:
+        claims = [(flow, claimed, settled) for flow, (claimed, settled) in work.claims.items()]
+        connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", claims)
+    if work.marks:
+        connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list(work.marks.items()))

@@ -1,0 +1,187 @@
+"""The two connections of a store: one writes, one reads beside it; and what happens when the disk fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from dovetail.errors import StoreError, Unavailable
+from dovetail.store.sqlite import connect
+from dovetail.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+WRITER_CACHE = 32 << 10  # KiB
+READER_CACHE = 16 << 10
+Bindings = Sequence[Any] | Mapping[str, Any]
+
+
+class Database:
+    """`read` and `write` belong to the event loop's thread; `finish` is the job of the writer's thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check everything. Raises StoreError."""
+        self.path = path
+        self.threads = Writer()
+        self.broken = False  # an I/O error was met: the connections must not be used again
+        try:
+            self._open()
+        except BaseException:
+            self.threads.stop()
+            raise
+
+    def _open(self) -> None:
+        connect.create(self.path)
+        try:
+            self.writing = connect.connect(self.path, WRITER_CACHE)
+            connect.identify(self.writing, self.path)
+            connect.migrate(self.writing)
+            self.reading = connect.connect(self.path, READER_CACHE)
+        except apsw.Error as error:
+            raise connect.translate(error, self.path) from error
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self, sql: str, bindings: Bindings = ()) -> list[Any]:
+        """All rows of a query on what is committed. Raises StoreError."""
+        try:
+            return self.reading.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise connect.translate(error, self.path) from error
+
+    def rows(self, sql: str, bindings: Bindings = ()) -> Generator[Any, None, None]:
+        """As `read`, row by row; whoever stops early closes the iterator."""
+        try:
+            cursor = self.reading.execute(sql, bindings)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
+        except apsw.Error as error:
+            raise connect.translate(error, self.path) from error
+
+    def one(self, sql: str, bindings: Bindings = ()) -> Any | None:
+        """The first row, or None."""
+        rows = self.read(sql, bindings)
+        return rows[0] if rows else None
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def begin(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Open a transaction and do `work` in it; `finish` must follow. When this raises, nothing is open and nothing
+        kept.
+
+        Raises Unavailable, StoreError, and what `work` raises.
+        """
+        if self.broken:
+            self.recover()
+        try:
+            self.writing.execute("BEGIN IMMEDIATE")
+            return work(self.writing)
+        except apsw.Error as error:
+            self.rollback(error)
+            self.settle(error)
+            raise
+        except BaseException:
+            self.rollback()
+            raise
+
+    def finish(self) -> apsw.Error | None:
+        """Commit and flush. A failure is rolled back and returned, for `settle`. Runs in the writer's thread."""
+        try:
+            self.writing.execute("COMMIT")
+        except apsw.Error as error:
+            self.rollback(error)
+            return error
+        return None
+
+    def rollback(self, error: apsw.Error | None = None) -> None:
+        """Leave the transaction. An I/O error leaves the connections in doubt: they are not used again."""
+        self.broken = self.broken or isinstance(error, apsw.IOError)
+        if self.writing.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                self.writing.execute("ROLLBACK")
+
+    def settle(self, error: apsw.Error, txn: int = 0) -> None:
+        """After a failed transaction: return if it was kept all the same, else raise Unavailable or StoreError.
+
+        Only an I/O error leaves that open, and the reopened store answers it (`txn` is the transaction's number in
+        the audit).
+        """
+        if not isinstance(error, apsw.IOError):
+            raise connect.translate(error, self.path) from error
+        if self.broken:
+            self.recover()
+        if not self.one("SELECT 1 FROM audit WHERE txn = ?", (txn,)):
+            raise Unavailable(f"the disk of store {self.path} failed ({error}); nothing was written") from error
+
+    def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        """One small transaction, flushed before it returns. Blocks the event loop for that time: not for messages."""
+        with self.threads.gate:
+            result = self.begin(work)
+            error = self.finish()
+        if error:
+            self.settle(error)
+        return result
+
+    # --- the disk failed -------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Open anew from the log. Raises StoreError when that fails, too; then the outcome of the last transaction is
+        unknown.
+
+        After a failed flush the kernel may hold pages that it believes to be on disk and that are not, so flushing
+        again proves nothing. The connections are closed without a checkpoint; the log, as far as it can be read, is
+        written to a new file, flushed and put in the place of the old one. What SQLite then recovers from it stands
+        on disk, whichever way the last transaction went, and it can be asked.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        try:
+            for connection in (self.reading, self.writing):
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                connection.close(True)
+            if log.exists():
+                _rewrite(log)
+            self._open()
+            with self.writing:
+                self.writing.execute("UPDATE store SET clean = 0")  # proves that the disk takes a flush again
+        except (OSError, apsw.Error, StoreError) as error:
+            raise StoreError(
+                f"the disk of store {self.path} fails ({error}): messages accepted before are safe, whether the last "
+                "transaction was kept is unknown until the store is opened again"
+            ) from error
+        self.broken = False
+
+    def check(self) -> None:
+        """Read the whole file and compare its structures. Raises StoreError."""
+        try:
+            connect.quick_check(self.reading, self.path)
+        except apsw.Error as error:
+            raise connect.translate(error, self.path) from error
+
+    def close(self) -> None:
+        """Close both connections; the last one writes the log back into the file. Safe to call twice."""
+        self.threads.stop()
+        with contextlib.suppress(apsw.Error):
+            self.reading.close()
+            self.writing.close()
+
+
+def _rewrite(file: Path) -> None:
+    """Write a file's content to a flushed new file in its place."""
+    copy = file.with_name(file.name + ".copy")
+    with file.open("rb") as old, copy.open("wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fsync(new.fileno())
+    copy.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
