@@ -21,7 +21,7 @@ from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
 from dovetail.errors import DovetailError, Rejected
-from dovetail.sdk import Message
+from dovetail.sdk import Codec, Codecs, Message
 from dovetail.store.base import Entry, Progress, Row, State
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class FlowRun:
         """A message as the journal has it."""
         codecs = self.engine.codecs
         return Message(
-            entry.body or b"", codec=codecs.by_name(meta.codec), content_type=meta.content_type, headers=meta.headers,
+            entry.body or b"", codec=codec_of(codecs, meta), content_type=meta.content_type, headers=meta.headers,
             id=message_id(self.engine.store.uid, entry.seq), source=meta.source, type=meta.type, time_ms=entry.at,
             subject=meta.subject, key=entry.key, trace=meta.trace, ref=entry.seq, parent=meta.parent,
             variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
@@ -330,3 +330,12 @@ class FlowRun:
         except DovetailError as error:
             self.settle.unloadable(progress, Rejected(f"its flow version cannot be loaded: {error.message}"))
             return None
+
+
+def codec_of(codecs: Codecs, meta: Meta) -> Codec:
+    """The codec an entry's bytes are in, with the parameters (charset, boundary) of its content type."""
+    if meta.codec != "json" or meta.content_type != "application/json":
+        codec = codecs.for_content_type(meta.content_type)
+        if codec.name == meta.codec:
+            return codec
+    return codecs.by_name(meta.codec)

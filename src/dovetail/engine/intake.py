@@ -205,6 +205,6 @@ def word(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value or None
-    if isinstance(value, bool) or isinstance(value, (dict, list)) or callable(value):
+    if isinstance(value, (bool, dict, list)) or callable(value):
         raise Refused(f"a key or id must be a text or a number, not {type(value).__name__}", status=422, code="no_id")
     return str(value)

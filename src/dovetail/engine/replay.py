@@ -1,0 +1,158 @@
+"""A message's journey, told again: pure steps are computed once more, effects answer from the record, nothing is
+called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dovetail.clock import Clock
+from dovetail.engine.flow import FlowRun
+from dovetail.engine.journey import effect_key
+from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
+from dovetail.errors import Rejected, Retry
+from dovetail.sdk import Context, Done, Failed, Log, Message, Operation, Outcome, Reply, Result, Sink, Step
+from dovetail.store.base import Progress, Row, State
+
+
+@dataclass(slots=True)
+class StepTrace:
+    """One step of a journey. Bodies are bytes as they went in and came out; `outcome` is done, dropped, failed, split
+    or pending
+    (not reached, or waiting for its next attempt)."""
+
+    step: str
+    kind: str
+    outcome: str
+    before: bytes | None = None
+    after: bytes | None = None
+    content_type: str = ""
+    error: str = ""
+    effects: list[Effect] = field(default_factory=list)
+
+
+class NotReached(Retry):
+    """The record ends here."""
+
+    code = "not_reached"
+
+
+class Recorded:
+    """A context in which effects answer from a memo. Publishing, splitting and replying are only noted."""
+
+    def __init__(self, flow: FlowRun, memo: Memo, ended: bool, branch: str = "") -> None:
+        self._flow, self._memo, self._ended, self._branch = flow, memo, ended, branch
+        self.log: Log = flow.engine.log
+        self.clock: Clock = flow.engine.clock
+        self.met: list[Effect] = []
+        self.was_split = False
+
+    def branch(self, label: str) -> Context:
+        """The same record, under the branch's names."""
+        nested = Recorded(self._flow, self._memo, self._ended, f"{self._branch}/{label}")
+        nested.met = self.met
+        return nested
+
+    def _effect(self, step: str, message: Message) -> Effect | None:
+        effect = self._memo.effects.get(effect_key(self._flow.name, message.id, step, self._branch))
+        if effect is not None:
+            self.met.append(effect)
+        return effect
+
+    async def call(
+        self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Reply:  # fmt: skip
+        """The recorded reply, or the recorded failure."""
+        effect = self._effect(step, message)
+        if effect is None or effect.state in ("intended", "in_doubt"):
+            raise NotReached("this call has no recorded outcome")
+        if effect.state == "failed":
+            raise Rejected(effect.message)
+        return Reply(effect.body, codec=self._flow.engine.codecs.by_name(effect.codec), status=effect.status)
+
+    async def write(
+        self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """The recorded outcomes."""
+        outcomes: list[Outcome] = []
+        for message in batch:
+            effect = self._effect(step, message)
+            if effect is not None and effect.state == "done":
+                outcomes.append(Done())
+            elif effect is not None and effect.state == "failed":
+                outcomes.append(Failed(Rejected(effect.message)))
+            else:
+                outcomes.append(Failed(NotReached("this write has no recorded outcome")))
+        return outcomes
+
+    def publish(self, step: str, topic: str, message: Message) -> None:
+        """It was published if the message got past here."""
+        self._effect(step, message)
+
+    def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
+        """Its parts have journeys of their own."""
+        self.was_split = True
+
+    def reply(self, message: Message, status: int = 200) -> None:
+        """The caller was answered at the time."""
+
+    async def pause(self, message: Message, seconds: float) -> None:
+        """No waiting in a replay."""
+
+    def last_attempt(self, message: Message) -> bool:
+        """What was final then is final now."""
+        return self._ended
+
+
+async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[StepTrace]:
+    """The steps of a message's journey as far as it came. Raises ProjectError when its flow version is gone."""
+    memo = unpack(progress.memo) if progress is not None else Memo()
+    state = progress.state if progress is not None else State.FRESH
+    version = flow.versions.get(memo.version or row.version)
+    message: Message | None = flow.message(row, unpack_meta(row.meta))
+    context = Recorded(flow, memo, state >= State.DONE)
+    traces: list[StepTrace] = []
+    refused = bool(memo.history) and memo.history[-1].step == "door"
+    for step in version.chain.steps[row.start :]:
+        if message is None or refused:
+            traces.append(StepTrace(step.id, kind(step), "pending"))
+            continue
+        context.met = []
+        trace = StepTrace(step.id, kind(step), "done", message.body, content_type=message.content_type)
+        message = await _one(step, message, context, trace)
+        trace.effects = context.met
+        traces.append(trace)
+    return traces
+
+
+async def _one(step: Step, message: Message, context: Recorded, trace: StepTrace) -> Message | None:
+    """Run one step on the record; the message as it went on, or None if it left there."""
+    try:
+        result = await step.run([message], context)
+    except Exception as error:
+        result = Result()
+        result.failed = [(message, error)]
+    if result.out:
+        try:
+            trace.after, trace.content_type = result.out[0].body, result.out[0].content_type
+        except Exception as error:
+            trace.outcome, trace.error = "failed", str(error)
+            return None
+        return result.out[0]
+    if result.dropped:
+        trace.outcome, trace.error = "dropped", result.dropped[0][1]
+    elif result.failed:
+        error = result.failed[0][1]
+        trace.outcome = "pending" if isinstance(error, NotReached) else "failed"
+        trace.error = "" if isinstance(error, NotReached) else str(error)
+    elif context.was_split:
+        trace.outcome = "split"
+    return None
+
+
+def kind(step: Step) -> str:
+    """The step's word, from its id."""
+    return step.id.partition(":")[0]
