@@ -145,9 +145,9 @@ async def _one(step: Step, message: Message, context: Recorded, trace: StepTrace
     if result.dropped:
         trace.outcome, trace.error = "dropped", result.dropped[0][1]
     elif result.failed:
-        error = result.failed[0][1]
-        trace.outcome = "pending" if isinstance(error, NotReached) else "failed"
-        trace.error = "" if isinstance(error, NotReached) else str(error)
+        failure = result.failed[0][1]
+        trace.outcome = "pending" if isinstance(failure, NotReached) else "failed"
+        trace.error = "" if isinstance(failure, NotReached) else str(failure)
     elif context.was_split:
         trace.outcome = "split"
     return None
