@@ -28,6 +28,7 @@ _MARKS: Final = bytes(
 _LONG_EXPONENT = re.compile(rb"[0-9][eE][+-]?0*[1-9][0-9]{2}")
 _NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?[eE]([+-]?[0-9]+)', re.DOTALL)
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
+_LOOKED_AT: Final = frozenset((dict, list, tuple, float, Decimal))
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _from_json = jiter.from_json
 
@@ -54,7 +55,7 @@ class JsonCodec:
         marks = body.translate(_MARKS)
         if marks.count(b"[") > MAX_DEPTH and _deeper(value):
             raise _too_deep(body)
-        if b"0e0" in marks and _LONG_EXPONENT.search(body):
+        if b"0e000" in marks and _LONG_EXPONENT.search(body):
             _refuse_exponents(body)
         return value
 
@@ -180,12 +181,11 @@ def _placed(body: bytes, offset: int, message: str) -> CodecError:
 
 def _refuse_not_finite(value: Any) -> None:
     pending = [value]
-    while pending:
-        item = pending.pop()
+    for item in pending:  # grows while it is walked
         kind = item.__class__
         if kind is dict:
-            pending += item.values()
+            pending += [part for part in item.values() if part.__class__ in _LOOKED_AT]
         elif kind is list or kind is tuple:
-            pending += item
-        elif isinstance(item, float | Decimal) and not math.isfinite(item):
+            pending += [part for part in item if part.__class__ in _LOOKED_AT]
+        elif kind in _LOOKED_AT and not math.isfinite(item):
             raise CodecError(f"JSON has no number {item}")
