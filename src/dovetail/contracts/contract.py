@@ -1,0 +1,111 @@
+"""What a message must look like: JSON Schema 2020-12 by name and version.
+
+Formats (`date-time`, `email`, …) are checked, patterns run on a linear engine, and `$ref` reaches only into the schema
+itself and into other contracts, by their relative path: `../shop.customer/1.json#/$defs/address`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jsonschema_rs
+
+from dovetail.errors import ProjectError
+
+_REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)@([1-9][0-9]*)")
+_BASE: Final = "contract:///"
+MAX_VIOLATIONS: Final = 50
+
+
+class ContractError(ProjectError):
+    """The schema itself cannot be used. `pointer` leads to the place inside the schema, as a JSON pointer."""
+
+    code = "contract"
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which a value breaks a contract. `path` is a JSON pointer into it, `rule` the schema's keyword."""
+
+    path: str
+    message: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the value'}: {self.message}"
+
+
+def parse_ref(ref: str) -> tuple[str, int]:
+    """`shop.order@2` → (`shop.order`, 2). Raises ValueError."""
+    match = _REF.fullmatch(ref)
+    if match is None:
+        raise ValueError(f"'{ref}' is not a contract; write name@version, such as shop.order@2")
+    return match[1], int(match[2])
+
+
+class Contract:
+    """A compiled schema. `others` are the schemas that `$ref` may reach, by `name@version`.
+
+    Raises ContractError for a schema that is not one, or that refers to what is not there.
+    """
+
+    def __init__(self, name: str, version: int, schema: Any, others: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.version = version
+        self.schema = schema
+        resources = [(_uri(*parse_ref(ref)), other) for ref, other in (others or {}).items()]
+        try:
+            registry = jsonschema_rs.Registry(resources, draft=jsonschema_rs.Draft202012, retriever=_retrieve)
+            self._validator = jsonschema_rs.Draft202012Validator(
+                schema, registry=registry, base_uri=_uri(name, version), validate_formats=True, retriever=_retrieve,
+                pattern_options=jsonschema_rs.RegexOptions(),
+            )  # fmt: skip
+        except jsonschema_rs.ValidationError as error:
+            raise ContractError(_short(error.message), _pointer(error.instance_path)) from None
+        except (jsonschema_rs.ReferencingError, ValueError, TypeError) as error:
+            raise ContractError(_short(str(error))) from None
+        self.is_valid = self._validator.is_valid
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+    def validate(self, value: Any) -> list[Violation]:
+        """Every violation (at most 50), in the order of the schema; an empty list, and quickly, for a valid value."""
+        if self.is_valid(value):
+            return []
+        found: list[Violation] = []
+        for error in self._validator.iter_errors(value):
+            words = [part for part in error.schema_path if isinstance(part, str)]
+            found.append(
+                Violation(_pointer(error.instance_path), _short(error.message), words[-1] if words else "false")
+            )
+            if len(found) == MAX_VIOLATIONS:
+                break
+        return found
+
+
+def _uri(name: str, version: int) -> str:
+    return f"{_BASE}{name}/{version}.json"
+
+
+def _retrieve(uri: str) -> Any:
+    if uri.startswith(_BASE):
+        raise ValueError(f"there is no contract {uri.removeprefix(_BASE).removesuffix('.json').replace('/', '@')}")
+    raise ValueError(f"{uri} is outside of the project; nothing is fetched")
+
+
+def _pointer(path: Any) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else text[:299] + "…"
