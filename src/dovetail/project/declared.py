@@ -1,0 +1,93 @@
+"""What the files of a project may say, declared once: problems, editor schemas and reference pages come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from dovetail.spec import Duration, Spec, field
+
+FORMAT = 1  # of the project folder; a project of a newer one is refused
+
+
+class ProjectFile(Spec):
+    """`dovetail.yaml`."""
+
+    project: str = field(help="The project's name.", example="acme", pattern=r"[a-z][a-z0-9-]*")
+    dovetail: int = field(default=FORMAT, help="The version of the project format.", min=1)
+    summary: str = field(default="", help="What the project joins, in a sentence.")
+    owner: str = field(default="", help="Who answers for it.")
+    environments: dict[str, dict[str, Any]] | None = field(
+        default=None,
+        help="What differs between environments: for each, values that replace those of connections and flows.",
+        example={"production": {"connections": {"erp": {"url": "https://erp.example.com"}}}},
+    )
+
+
+class Retrying(Spec):
+    """How long and how often a transient fault is tried again."""
+
+    for_: Duration = field(default="24h", help="How long after the first failure it is still tried.")
+    attempts: int | None = field(default=None, help="At most this many attempts in all.", min=1)
+    base: Duration = field(default="1s", help="The shortest wait between attempts.")
+    cap: Duration = field(default="15m", help="The longest wait between attempts.")
+
+
+class OnFailure(Spec):
+    """A flow's word on failure."""
+
+    retry: Retrying | None = field(default=None, help="Retries of transient faults.", example={"for": "24h"})
+    then: Literal["dead_letter"] = field(default="dead_letter", help="What becomes of a message that cannot go on.")
+    in_doubt: Literal["park", "retry"] | None = field(
+        default=None,
+        help="When an operation that must not be repeated may or may not have happened: `park` keeps the message as a "
+        "dead letter for a person, `retry` does it again.",
+    )
+    poison: Literal["skip"] = field(
+        default="skip", help="What later messages of the same key do when one became a dead letter: go on."
+    )
+    crashes: int = field(default=3, help="In flight at this many crashes of the process: a dead letter.", min=1)
+
+
+class FlowFile(Spec):
+    """`flows/<name>.yaml`."""
+
+    flow: str = field(help="The flow's name; the same as the file's.", pattern=r"[a-z][a-z0-9-]*")
+    owner: str = field(default="", help="Who answers for it.", example="sales-ops")
+    summary: str = field(default="", help="What it does, in a sentence.")
+    source: dict[str, Any] | None = field(
+        default=None, help="Where its messages come from: one source. A flow without one is used by others.",
+        example={"webhook": {"path": "/hooks/orders"}},
+    )  # fmt: skip
+    contract: str | None = field(
+        default=None, help="What a message must look like; anything else is refused.", kind="contract",
+        example="shop.order@2",
+    )  # fmt: skip
+    key: str | None = field(
+        default=None, help="Messages of one key keep their order.", kind="expression", example="customer.id"
+    )
+    dedupe: str | None = field(
+        default=None, help="What tells a message from others: the same one again is accepted only once.",
+        kind="expression", example="id",
+    )  # fmt: skip
+    steps: list[Any] = field(help="What happens to a message, in order.", kind="steps")
+    on_failure: OnFailure | None = field(default=None, help="What happens when a step fails.")
+    concurrency: int = field(default=128, help="Messages under way at once.", min=1, max=10_000)
+    timeout: Duration = field(default="30s", help="The total time one call may take, unless the step says otherwise.")
+
+
+class ConnectionFile(Spec):
+    """The part of `connections/<name>.yaml` that every connector shares; the rest is the connector's own."""
+
+    connection: str = field(help="The connection's name; the same as the file's.", pattern=r"[a-z][a-z0-9_-]*")
+    connector: str = field(help="What kind of system it is.", example="http")
+    summary: str = field(default="", help="Which system it is, in a sentence.")
+    owner: str = field(default="", help="Who answers for it.")
+    operations: dict[str, Any] | None = field(
+        default=None, help="Operations of the project's own.", example={"create": {"method": "POST", "path": "/orders"}}
+    )
+
+    @classmethod
+    def own(cls) -> Iterable[str]:
+        """The names of the shared fields."""
+        return [declared.name for declared in cls.fields()]
