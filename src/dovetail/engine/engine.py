@@ -66,6 +66,8 @@ class Engine:
             await connection.open(Opening(self, name))
         for definition in self.application.flows:
             self._add(definition)
+        for stream, readers in self._by_stream.items():
+            self.store.register.set_readers(stream, [flow.number for flow in readers])
         self.dispatching = True
         self.recovering = True
         await Recovery(self).run()

@@ -2,10 +2,13 @@
 
 Words. A *stream* is a numbered log: a flow's own inbox, or a topic that several flows read. The *journal* holds every
 accepted message once, in its stream, and never changes. A *flow*'s state of a message is one row of *progress*; a
-message that no row speaks of is *fresh* (accepted, not begun or being run for the first time). A flow's *claim* is the journal number
-up to which it has taken messages into work: what lies at or below it without a row may have been in flight when the process died.
+message that no row speaks of is *fresh* (accepted, not begun or being run for the first time). A flow's *claim* is
+the journal number
+up to which it has taken messages into work: what lies at or below it without a row may have been in flight when the
+process died.
 
-Numbers (`seq`) are given by the store, grow with acceptance and are never used again. Times are wall-clock milliseconds.
+Numbers (`seq`) are given by the store, grow with acceptance and are never used again. Times are wall-clock
+milliseconds.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class Entry:
     """One message for the journal. `seq` is set by the commit that accepts it.
 
     `meta` is opaque here (attributes and headers, packed by the engine). `dedupe` is (scope, id): at most one entry per
-    scope and id is ever accepted; `body_hash` tells a repeat from a conflict. `start` is the step it begins at (parts of a split).
+    scope and id is ever accepted; `body_hash` tells a repeat from a conflict. `start` is the step it begins at (parts
+    of a split).
     """
 
     stream: int
@@ -58,13 +62,15 @@ class Entry:
     parent: int = 0
     start: int = 0
     seq: int = 0
-    duplicate_of: int = 0  # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
+    # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
+    duplicate_of: int = 0
     conflict_with: int = 0  # set by the commit: the earlier entry with the same dedupe id and another body; not kept
 
 
 @dataclass(slots=True)
 class Progress:
-    """The whole state of one message in one flow. `memo` is opaque: effects, history, whatever the engine must not forget."""
+    """The whole state of one message in one flow. `memo` is opaque: effects, history, whatever the engine must not
+    forget."""
 
     flow: int
     seq: int
@@ -98,8 +104,10 @@ class Row:
 class Work:
     """What one transaction does, all or nothing.
 
-    `entries` are accepted in order; those with a dedupe id may turn out a duplicate or a conflict (see `Entry`), the rest of
-    the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused` are entries
+    `entries` are accepted in order; those with a dedupe id may turn out a duplicate or a conflict (see `Entry`), the
+    rest of
+    the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused`
+    are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
     `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted").
     `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
@@ -119,7 +127,8 @@ class Work:
 class Query:
     """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by byte.
 
-    `before` (a journal number) is where the last page ended, 0 to begin. `stream` is the one that the flow reads; it must be given.
+    `before` (a journal number) is where the last page ended, 0 to begin. `stream` is the one that the flow reads; it
+    must be given.
     """
 
     flow: int = 0
@@ -138,7 +147,8 @@ class Journal(ABC):
 
     @abstractmethod
     def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
-        """Up to `limit` fresh entries of `stream` behind `seq` (no progress row for `flow`), in order, at least one if there is
+        """Up to `limit` fresh entries of `stream` behind `seq` (no progress row for `flow`), in order, at least one
+        if there is
         one, at most about `max_bytes` of bodies."""
 
     @abstractmethod
@@ -159,8 +169,10 @@ class Journal(ABC):
 
     @abstractmethod
     async def prune(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how many. Only
-        those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for none."""
+        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how
+        many. Only
+        those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for
+        none."""
 
 
 class Progresses(ABC):
@@ -179,7 +191,8 @@ class Progresses(ABC):
 
     @abstractmethod
     def interrupted(self, flow: int) -> list[Progress]:
-        """RUNNING rows: at start-up, the further attempts that were in flight when the process died. In order of seq."""
+        """RUNNING rows: at start-up, the further attempts that were in flight when the process died. In order of
+        seq."""
 
     @abstractmethod
     def held(self, flow: int, key: str) -> Progress | None:
@@ -193,7 +206,8 @@ class Progresses(ABC):
     def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
         """Messages of one flow that match, newest first; entries come without bodies. Fresh ones have no progress.
 
-        One call looks at a bounded number of messages, so a page may be short or empty before the end is reached. The second
+        One call looks at a bounded number of messages, so a page may be short or empty before the end is reached. The
+        second
         value is the `before` of the next page, 0 when there is none.
         """
 
@@ -239,11 +253,16 @@ class Register(ABC):
 
     @abstractmethod
     def set_claim(self, flow: int, seq: int) -> None:
-        """Set both outside of the work of messages (a new subscriber that starts at a topic's end); committed at once."""
+        """Set both outside of the work of messages (a new subscriber that starts at a topic's end); committed at
+        once."""
 
     @abstractmethod
     def set_readers(self, stream: int, flows: Sequence[int]) -> None:
         """Which flows read a stream now; committed at once. Nothing of a stream is pruned before this was said."""
+
+    @abstractmethod
+    def readers(self) -> dict[int, list[int]]:
+        """Stream -> the flows that read it, as `set_readers` was last told."""
 
     @abstractmethod
     def mark(self, name: str) -> bytes | None: ...
@@ -272,7 +291,8 @@ class Store(ABC):
     async def commit(self, work: Work) -> None:
         """Apply in one transaction and flush. When it returns, it survives power loss.
 
-        Raises `dovetail.errors.Unavailable` when nothing was written and a later try may work (disk full, busy), `StoreError`
+        Raises `dovetail.errors.Unavailable` when nothing was written and a later try may work (disk full, busy),
+        `StoreError`
         when the store can no longer be trusted. One commit at a time.
         """
 

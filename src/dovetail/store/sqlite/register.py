@@ -77,6 +77,12 @@ class Register(base.Register):
         if known != wanted:
             self._db.write(replace)
 
+    def readers(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for stream, flow in self._db.read("SELECT stream, flow FROM readers WHERE flow > 0 ORDER BY stream, flow"):
+            found.setdefault(stream, []).append(flow)
+        return found
+
     def mark(self, name: str) -> bytes | None:
         found = self._db.one("SELECT value FROM marks WHERE name = ?", (name,))
         return found[0] if found else None
