@@ -145,3 +145,9 @@ class Message:
         new = self._copy()
         new.variables = {**self.variables, name: value}
         return new
+
+    def with_vars(self, variables: dict[str, Any]) -> Message:
+        """The same message with these variables in place of its own."""
+        new = self._copy()
+        new.variables = variables
+        return new

@@ -9,6 +9,7 @@ from dovetail.errors import (
     InDoubt,
     MessageError,
     Paused,
+    ProjectError,
     Refused,
     Rejected,
     Retry,
@@ -43,14 +44,14 @@ from dovetail.sdk.context import (
 from dovetail.sdk.http import Handler, Request, Respond, Routes
 from dovetail.sdk.registry import Plugin
 from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step
+from dovetail.sdk.threads import Threads
 from dovetail.spec import Duration, Field, Problem, Rate, Secret, Size, Spec, field
 
 __all__ = [
-    "OPAQUE", "UNDEFINED", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "Codecs", "Connecting", "Connection",
-    "Context", "Deliver", "Delivery", "Done", "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed",
-    "Field", "Handler", "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome",
-    "Paused", "Plugin", "Problem", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
-    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Throttled", "Unavailable",
-    "field",
-    "seeded",
+    "OPAQUE", "UNDEFINED", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "Codecs", "Connecting",
+    "Connection", "Context", "Deliver", "Delivery", "Done", "Dropped", "Dropping", "Duration", "EffectStep",
+    "Expression", "Failed", "Field", "Handler", "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep",
+    "Operation", "Outcome", "Paused", "Plugin", "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected",
+    "Repeat", "Reply", "Request", "Respond", "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source",
+    "Spec", "Step", "Threads", "Throttled", "Unavailable", "field", "seeded",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""One enterprise integration pattern a file. `dovetail.catalog` lists them by the word a flow uses."""

@@ -1,0 +1,84 @@
+"""What several steps need: named expressions, a body put together by an expression, plain text for headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from dovetail.sdk import UNDEFINED, Build, Message, Rejected, Reply
+
+
+class Values:
+    """Named expressions, evaluated together. A name whose expression gives nothing is left out."""
+
+    def __init__(self, build: Build, texts: Mapping[str, str]) -> None:
+        self._expressions = [(name, build.expression(text)) for name, text in texts.items()]
+
+    def __bool__(self) -> bool:
+        return bool(self._expressions)
+
+    def evaluate(self, message: Message) -> dict[str, Any]:
+        """Raises `Rejected`."""
+        found = ((name, expression.evaluate(message)) for name, expression in self._expressions)
+        return {name: value for name, value in found if value is not UNDEFINED}
+
+
+class Body:
+    """An expression whose value takes the place of the body in `format`; without a text the message stays as it is."""
+
+    def __init__(self, build: Build, text: str | None, format: str) -> None:
+        self._expression = build.expression(text) if text is not None else None
+        self._codec = build.codecs.by_name(format)
+
+    def of(self, message: Message) -> Message:
+        """Raises `Rejected`, also when the expression gives nothing."""
+        if self._expression is None:
+            return message
+        value = self._expression.evaluate(message)
+        if value is UNDEFINED:
+            raise Rejected(
+                f"the expression gives nothing for this message: {excerpt(self._expression.text)}", code="undefined"
+            )
+        return message.with_value(value, self._codec)
+
+
+def excerpt(text: str) -> str:
+    """An expression as an error quotes it: its first line, shortened."""
+    line = text.strip().partition("\n")[0].strip()
+    return line if len(line) <= 80 and line == text.strip() else f"{line[:79]}…"
+
+
+def header_text(name: str, value: Any) -> str:
+    """A header's value as text. Raises `Rejected` for what no header can carry."""
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, str | int | float | Decimal):
+        text = str(value)
+    else:
+        raise Rejected(
+            f"the header {name} must be text, a number or true/false, not {type(value).__name__}", code="header"
+        )
+    if any(sign in text for sign in "\r\n\0"):
+        raise Rejected(f"the header {name} must be one line of text", code="header")
+    return text
+
+
+def with_headers(message: Message, values: Values) -> Message:
+    """The message with these headers added (names in lower case). Raises `Rejected`."""
+    added = {name.lower(): header_text(name, value) for name, value in values.evaluate(message).items()}
+    return message.with_headers({**message.headers, **added})
+
+
+def answer_of(reply: Reply, step: str) -> Any:
+    """A reply as data an expression can read. Raises `Rejected` for bytes that are no text."""
+    value = reply.value
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise Rejected(
+                f"the answer to {step} is {len(value)} bytes that are no text and cannot be remembered; leave out 'as'",
+                code="binary-answer",
+            ) from None
+    return value
