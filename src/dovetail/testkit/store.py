@@ -1,0 +1,312 @@
+"""A store in memory. It sits the same exam as the real ones and keeps nothing when the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dovetail.clock import Clock, Ids
+from dovetail.errors import StoreError
+from dovetail.store import base
+from dovetail.store.base import ENDED, PENDING, Entry, Progress, Query, Row, State, Work
+
+Event = tuple[int, int, tuple[object, ...]]
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a store in memory keeps. Open a store on the same disk again to see what a restart would find."""
+
+    uid: str = ""
+    clean: bool = True
+    seq: int = 0
+    txn: int = 0
+    entries: dict[int, Entry] = field(default_factory=dict)
+    streams: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    dedupe: dict[tuple[int, str], tuple[int, bytes]] = field(default_factory=dict)
+    progress: dict[int, dict[int, Progress]] = field(default_factory=lambda: defaultdict(dict))
+    edits: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    counts: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
+    claims: dict[int, tuple[int, int]] = field(default_factory=dict)
+    readers: dict[int, set[int]] = field(default_factory=dict)
+    marks: dict[str, bytes] = field(default_factory=dict)
+    names: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    versions: dict[int, list[tuple[str, int, bytes]]] = field(default_factory=lambda: defaultdict(list))
+    audit: list[Event] = field(default_factory=list)
+
+
+def _row(entry: Entry, body: bytes | None = None) -> Row:
+    e = entry
+    size = len(e.body if body is None else body)
+    return Row(e.seq, e.stream, e.at, e.version, e.meta, body, e.key, e.parent, e.start, size)
+
+
+class _Journal(base.Journal):
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
+        numbers, told = self._disk.streams[stream], self._disk.progress[flow]
+        found: list[Row] = []
+        for number in numbers[bisect_right(numbers, seq) :]:
+            if number in told:
+                continue
+            entry = self._disk.entries[number]
+            max_bytes -= len(entry.body)
+            if len(found) == limit or (found and max_bytes < 0):
+                break
+            found.append(_row(entry, entry.body))
+        return found
+
+    def get(self, seq: int, flow: int = 0) -> Row | None:
+        entry = self._disk.entries.get(seq)
+        return None if entry is None else _row(entry, self._disk.edits.get((flow, seq), entry.body))
+
+    def original(self, seq: int) -> bytes | None:
+        entry = self._disk.entries.get(seq)
+        return None if entry is None else entry.body
+
+    def parts(self, parent: int, limit: int) -> list[Row]:
+        found = [_row(entry) for entry in self._disk.entries.values() if parent and entry.parent == parent]
+        return found[:limit]
+
+    def last(self, stream: int) -> int:
+        numbers = self._disk.streams[stream]
+        return numbers[-1] if numbers else 0
+
+    async def prune(self, before_ms: int, limit: int) -> int:
+        disk = self._disk
+        gone = 0
+        for entry in list(disk.entries.values()):
+            if gone < limit and entry.at < before_ms and self._prunable(entry):
+                gone += 1
+                self._forget(entry)
+        return gone
+
+    def _prunable(self, entry: Entry) -> bool:
+        readers = self._disk.readers.get(entry.stream)
+        if readers is None or entry.parent in self._disk.entries:
+            return False
+        states = {flow: rows[entry.seq].state for flow, rows in self._disk.progress.items() if entry.seq in rows}
+        return all(state in ENDED for state in states.values()) and readers <= states.keys()
+
+    def _forget(self, entry: Entry) -> None:
+        disk = self._disk
+        del disk.entries[entry.seq]
+        disk.streams[entry.stream].remove(entry.seq)
+        if entry.dedupe is not None:
+            disk.dedupe.pop(entry.dedupe, None)
+        for flow, rows in disk.progress.items():
+            rows.pop(entry.seq, None)
+            disk.edits.pop((flow, entry.seq), None)
+
+
+class _Progresses(base.Progresses):
+    look = 1000  # messages that one call of `find` looks at
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def _rows(self, flow: int, *states: State) -> list[Progress]:
+        rows = self._disk.progress[flow]
+        return [replace(rows[seq]) for seq in sorted(rows) if rows[seq].state in states]
+
+    def get(self, flow: int, seq: int) -> Progress | None:
+        found = self._disk.progress[flow].get(seq)
+        return None if found is None else replace(found)
+
+    def due(self, flow: int, now: int, limit: int) -> list[Progress]:
+        rows = [row for row in self._rows(flow, State.WAITING, State.IN_DOUBT) if row.next_at <= now]
+        return sorted(rows, key=lambda row: row.next_at)[:limit]
+
+    def next_due(self, flow: int) -> int | None:
+        return min((row.next_at for row in self._rows(flow, State.WAITING, State.IN_DOUBT)), default=None)
+
+    def interrupted(self, flow: int) -> list[Progress]:
+        return self._rows(flow, State.RUNNING)
+
+    def held(self, flow: int, key: str) -> Progress | None:
+        return next((row for row in self._rows(flow, State.HELD) if row.key == key), None)
+
+    def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
+        first: dict[str, int] = {}
+        for row in self._rows(flow, *PENDING):
+            if row.key is not None:
+                first.setdefault(row.key, row.seq)
+        return iter(sorted(first.items()))
+
+    def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
+        numbers = self._disk.streams[query.stream]
+        end = bisect_left(numbers, query.before) if query.before else len(numbers)
+        found: list[tuple[Row, Progress | None]] = []
+        for looked, number in enumerate(reversed(numbers[:end])):
+            if looked == self.look:
+                return found, number + 1
+            entry, progress = self._disk.entries[number], self.get(query.flow, number)
+            if _matches(query, entry, progress):
+                found.append((_row(entry), progress))
+            if len(found) == query.limit:
+                return found, number
+        return found, 0
+
+    def counts(self) -> dict[tuple[int, str], int]:
+        return dict(self._disk.counts)
+
+    def fresh(self, flow: int, stream: int, seq: int) -> int:
+        return sum(number > seq and number not in self._disk.progress[flow] for number in self._disk.streams[stream])
+
+    def pending(self, flow: int) -> dict[State, int]:
+        found: dict[State, int] = defaultdict(int)
+        for row in self._rows(flow, *PENDING):
+            found[row.state] += 1
+        return dict(found)
+
+
+def _matches(query: Query, entry: Entry, progress: Progress | None) -> bool:
+    state = State.FRESH if progress is None else progress.state
+    return (
+        (not query.states or state in query.states)
+        and (query.key is None or query.key == entry.key)
+        and (not query.since or entry.at >= query.since)
+        and (not query.until or entry.at < query.until)
+        and query.text in entry.body
+    )
+
+
+class _Register(base.Register):
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def number(self, kind: str, name: str) -> int:
+        names = self._disk.names[kind]
+        return names.setdefault(name, len(names) + 1)
+
+    def names(self, kind: str) -> dict[str, int]:
+        return dict(self._disk.names[kind])
+
+    def version(self, flow: int, digest: str, text: bytes, at: int) -> int:
+        versions = self._disk.versions[flow]
+        for number, (known, _, _) in enumerate(versions, 1):
+            if known == digest:
+                return number
+        versions.append((digest, at, text))
+        return len(versions)
+
+    def versions(self, flow: int) -> list[tuple[int, str, int]]:
+        return [(number, digest, at) for number, (digest, at, _) in enumerate(self._disk.versions[flow], 1)]
+
+    def version_text(self, flow: int, number: int) -> bytes:
+        versions = self._disk.versions[flow]
+        if not 1 <= number <= len(versions):
+            raise StoreError(f"the store holds no version {number} of flow number {flow}")
+        return versions[number - 1][2]
+
+    def claim(self, flow: int) -> tuple[int, int]:
+        return self._disk.claims.get(flow, (0, 0))
+
+    def set_claim(self, flow: int, seq: int) -> None:
+        self._disk.claims[flow] = (seq, seq)
+
+    def set_readers(self, stream: int, flows: Sequence[int]) -> None:
+        self._disk.readers[stream] = set(flows)
+
+    def readers(self) -> dict[int, list[int]]:
+        return {stream: sorted(flows) for stream, flows in sorted(self._disk.readers.items()) if flows}
+
+    def mark(self, name: str) -> bytes | None:
+        return self._disk.marks.get(name)
+
+
+class _Audit(base.Audit):
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        wanted = sorted({txn for txn, _, _ in self._disk.audit if txn > after})[:limit]
+        return [event for event in self._disk.audit if event[0] in wanted]
+
+
+class MemoryStore(base.Store):
+    """A store on a `Disk`. Leave it without `close` to act a crash: only what `commit` returned for is on the disk.
+
+    `failures` are raised by the next commits, one each and the first first, which then keep nothing.
+    """
+
+    def __init__(self, disk: Disk, clock: Clock, hook: Callable[[str], None] | None = None) -> None:
+        self._disk, self._clock = disk, clock
+        self._hook = hook or (lambda name: None)
+        self._turn = asyncio.Lock()
+        self.failures: list[Exception] = []
+        self.uid, self.clean = disk.uid, disk.clean
+        disk.clean = False
+        self.journal = _Journal(disk)
+        self.progress = _Progresses(disk)
+        self.register = _Register(disk)
+        self.audit = _Audit(disk)
+
+    @classmethod
+    async def open(
+        cls, disk: Disk, *, clock: Clock, ids: Ids, hook: Callable[[str], None] | None = None
+    ) -> MemoryStore:
+        """A store on `disk`, new or used."""
+        disk.uid = disk.uid or ids.token(5)
+        return cls(disk, clock, hook)
+
+    async def commit(self, work: Work) -> None:
+        async with self._turn:
+            await asyncio.sleep(0)
+            if self.failures:
+                raise self.failures.pop(0)
+            self._hook("store_before_commit")
+            self._apply(work)
+            self._hook("store_after_commit")
+
+    def _apply(self, work: Work) -> None:
+        disk = self._disk
+        events = list(work.audit)
+        for entry in [*work.entries, *(entry for entry, _ in work.refused)]:
+            if self._accept(entry):
+                last = events[-1] if len(events) > len(work.audit) else ()
+                if last[1:2] == (entry.stream,):
+                    events[-1] = (*last[:3], entry.seq)
+                else:
+                    events.append(("accepted", entry.stream, entry.seq, entry.seq))
+        for entry, progress in work.refused:
+            progress.seq = entry.seq
+        for row in [*work.progress, *(progress for _, progress in work.refused if progress.seq)]:
+            disk.progress[row.flow][row.seq] = replace(row)
+        for flow, seq, body, _ in work.edits:
+            disk.edits[flow, seq] = body
+        for key, n in work.counts.items():
+            disk.counts[key] += n
+        disk.claims.update(work.claims)
+        disk.marks.update(work.marks)
+        disk.txn += 1
+        disk.audit += [(disk.txn, self._clock.now_ms(), event) for event in events]
+
+    def _accept(self, entry: Entry) -> bool:
+        disk = self._disk
+        entry.seq = entry.duplicate_of = entry.conflict_with = 0
+        if entry.dedupe is not None and entry.dedupe in disk.dedupe:
+            earlier, digest = disk.dedupe[entry.dedupe]
+            if digest == entry.body_hash:
+                entry.duplicate_of = earlier
+            else:
+                entry.conflict_with = earlier
+            return False
+        disk.seq = entry.seq = disk.seq + 1
+        disk.entries[entry.seq] = replace(entry)
+        disk.streams[entry.stream].append(entry.seq)
+        disk.counts[-entry.stream, "accepted"] += 1
+        if entry.dedupe is not None:
+            disk.dedupe[entry.dedupe] = entry.seq, entry.body_hash
+        return True
+
+    def usage(self) -> Mapping[str, int]:
+        return {"store": sum(len(entry.body) for entry in self._disk.entries.values()), "wal": 0, "free": 1 << 40}
+
+    async def close(self, clean: bool = True) -> None:
+        self._disk.clean = clean
