@@ -9,7 +9,7 @@ from dovetail.steps._values import Body, Values
 
 
 class Send(Step):
-    """Writes messages to a sink of a connection, as many at once as the engine has at hand; each has its own outcome."""
+    """Writes messages to a sink of a connection, as many at once as the engine hands over; each has its own outcome."""
 
     effectful = True
 

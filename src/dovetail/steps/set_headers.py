@@ -7,8 +7,8 @@ from dovetail.steps._values import Values, with_headers
 
 
 class SetHeaders(MessageStep):
-    """Sets headers, each by an expression, and removes others. Names are in lower case; an expression that gives nothing
-    leaves its header as it was.
+    """Sets headers, each by an expression, and removes others. Names are in lower case; an expression that gives
+    nothing leaves its header as it was.
     """
 
     class Config(Spec):

@@ -8,7 +8,7 @@ from dovetail.sdk import UNDEFINED, Build, Context, Message, Result, Spec, Step,
 
 
 class Split(Step):
-    """Makes one message of each item of a list. The parts go through the rest of the flow as messages of their own, each
+    """Makes one message of each item of a list. The parts go through the rest as messages of their own, each
     with its own retries and outcome; the whole has ended when all of them have. An empty list, or none, ends it at
     once.
 

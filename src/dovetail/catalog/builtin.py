@@ -1,0 +1,35 @@
+"""What comes with Dovetail, by the word a project uses. Nothing is imported until somebody asks for it."""
+
+STEPS = {
+    "call": "dovetail.steps.call:Call",
+    "enrich": "dovetail.steps.enrich:Enrich",
+    "filter": "dovetail.steps.filter:Filter",
+    "log": "dovetail.steps.log:Log",
+    "map": "dovetail.steps.map:Map",
+    "parallel": "dovetail.steps.parallel:Parallel",
+    "publish": "dovetail.steps.publish:Publish",
+    "python": "dovetail.steps.python:Python",
+    "respond": "dovetail.steps.respond:Respond",
+    "route": "dovetail.steps.route:Route",
+    "send": "dovetail.steps.send:Send",
+    "set": "dovetail.steps.set:Set",
+    "set_headers": "dovetail.steps.set_headers:SetHeaders",
+    "split": "dovetail.steps.split:Split",
+    "sub_flow": "dovetail.steps.sub_flow:SubFlow",
+    "throttle": "dovetail.steps.throttle:Throttle",
+    "try": "dovetail.steps.try_:Try",
+    "validate": "dovetail.steps.validate:Validate",
+    "wire_tap": "dovetail.steps.wire_tap:WireTap",
+}
+
+CONNECTIONS = {
+    "file": "dovetail.connectors.file:FileConnection",
+    "http": "dovetail.connectors.http:HttpConnection",
+}
+
+SOURCES = {
+    "file": "dovetail.connectors.file:FileSource",
+    "schedule": "dovetail.connectors.schedule:ScheduleSource",
+    "topic": "dovetail.connectors.topic:TopicSource",
+    "webhook": "dovetail.connectors.http:WebhookSource",
+}
