@@ -101,6 +101,13 @@ class Engine:
         self._by_stream.setdefault(stream, []).append(flow)
         self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.claimed - flow.claim_ahead)
 
+    def known(self, name: str) -> FlowRun | None:
+        """A flow of the application by name, running or (for a replay) not started."""
+        for definition in self.application.flows:
+            if definition.name == name and name not in self.flows:
+                self._add(definition)
+        return self.flows.get(name)
+
     async def drain(self, seconds: float = 30.0) -> None:
         """Take nothing more, let what runs end (at most `seconds`), flush, and close."""
         self.open_doors = False

@@ -1,0 +1,213 @@
+"""The composition root: the only file that knows every room. Nothing happens at import time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dovetail.catalog import Catalog
+from dovetail.clock import Clock, Ids, SystemClock, SystemIds
+from dovetail.codec import built_in_codecs
+from dovetail.control.access import Guard
+from dovetail.control.api import Api
+from dovetail.control.desk import Control
+from dovetail.control.hand import Resting
+from dovetail.control.listener import Listener as AdminListener
+from dovetail.control.live import Live
+from dovetail.control.places import Places
+from dovetail.control.vocabulary import Vocabulary
+from dovetail.engine import failpoints
+from dovetail.engine.engine import Engine
+from dovetail.engine.replay import StepTrace, replay
+from dovetail.errors import DovetailError, ProjectError
+from dovetail.gateway import Listener
+from dovetail.project.build import Builder, application
+from dovetail.project.load import load_project, load_snapshot, secret_values
+from dovetail.project.model import Project
+from dovetail.sdk import Log
+from dovetail.store.base import Progress, Row
+from dovetail.store.sqlite import SqliteStore
+from dovetail.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `dovetail run` was told. Ports: 0 takes a free one."""
+
+    folder: Path
+    environment: str = "dev"
+    store: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8081
+    log_format: str = "auto"
+    drain_seconds: float = 30.0
+
+
+def load(folder: Path, environment: str, environ: Mapping[str, str]) -> Project:
+    """The checked project. Raises ProjectError with every problem."""
+    project, problems = load_project(folder, Catalog.builtin().with_guests(), environment, environ)
+    errors = [problem for problem in problems if problem.level == "error"]
+    if project is None or errors:
+        raise ProjectError(f"{len(errors)} problem(s) in {folder}", problems)
+    return project
+
+
+class Server:
+    """One process: project, store, engine, HTTP in, admin API. `open`, then `close`."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], *, clock: Clock, ids: Ids) -> None:
+        self._options, self._environ = options, environ
+        self._clock, self._ids = clock, ids
+        self._places = Places.of(options.folder, options.store)
+        self.drain = asyncio.Event()  # set to finish and end
+        self.url = ""
+        self.admin_url = ""
+
+    async def run(self) -> int:
+        """Serve until told to drain; the exit code."""
+        options = self._options
+        project = load(options.folder, options.environment, self._environ)
+        telemetry = Telemetry(
+            self._clock, self._environ, format=options.log_format,  # type: ignore[arg-type]  # the cli offers the words
+            secrets=secret_values(project),
+        )  # fmt: skip
+        log = telemetry.logs.named("app")
+        async with contextlib.AsyncExitStack() as stack:
+            engine, listener = await self._engine(project, telemetry, stack)
+            await listener.start()
+            stack.push_async_callback(listener.close)
+            await engine.start()
+            admin = await self._admin(project, engine, telemetry, stack)
+            telemetry.health.started()
+            self.url = f"http://{options.host}:{listener.port}"
+            self.admin_url = admin.url
+            self._places.announce(admin.url)
+            stack.callback(self._places.retire)
+            log.info("serving", project=project.name, http=self.url, admin=admin.url, flows=sorted(engine.flows))
+            await self._until_told(engine)
+            telemetry.health.draining()
+            log.info("draining")
+            await listener.drain(min(5.0, options.drain_seconds))
+            await engine.drain(options.drain_seconds)
+        telemetry.close()
+        if engine.failure is not None:
+            log.error("stopped", reason=str(engine.failure))
+            return 1
+        log.info("stopped")
+        return 0
+
+    async def _engine(
+        self, project: Project, telemetry: Telemetry, stack: contextlib.AsyncExitStack
+    ) -> tuple[Engine, Listener]:
+        hook = failpoints.nothing
+        if self._environ.get("DOVETAIL_FAILPOINT"):
+            hook = failpoints.from_text(self._environ["DOVETAIL_FAILPOINT"])
+        self._places.prepare()
+        store = await SqliteStore.open(self._places.store, clock=self._clock, ids=self._ids, hook=hook)
+        stack.push_async_callback(store.close, False)  # does nothing after the engine's own, clean close
+        codecs = built_in_codecs()
+        builder = Builder(project, Catalog.builtin().with_guests(), codecs, telemetry.observer, self._clock)
+        listener = Listener(self._options.host, self._options.port, clock=self._clock)
+
+        def reload(files: Mapping[str, bytes]) -> Project:
+            catalog = Catalog.builtin().with_guests()
+            return load_snapshot(files, catalog, self._options.environment, self._environ, self._options.folder)
+
+        engine = Engine(
+            application(builder, store, reload), store, clock=self._clock, ids=self._ids, codecs=codecs,
+            log=telemetry.logs.named("engine"), routes=listener.routes, folder=self._options.folder,
+            observer=telemetry.observer, hook=hook,
+        )  # fmt: skip
+        return engine, listener
+
+    async def _admin(
+        self, project: Project, engine: Engine, telemetry: Telemetry, stack: contextlib.AsyncExitStack
+    ) -> AdminListener:
+        store = engine.store
+        control = Control(store, self._clock, Live(engine), project=project.name, path=str(self._places.store))
+        api = Api(
+            control, telemetry.health, telemetry.page(control.depth, store.usage),
+            Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
+        )  # fmt: skip
+        admin = AdminListener(self._options.admin_host, self._options.admin_port)
+        token = self._places.make_token(self._ids)
+        hosts = {"127.0.0.1", "localhost", "::1", self._options.admin_host}
+        await admin.open(Guard(api.app(), token, hosts, lambda: admin.port))
+        stack.push_async_callback(admin.close)
+        return admin
+
+    async def _until_told(self, engine: Engine) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.drain.set)
+        waits = [asyncio.ensure_future(self.drain.wait()), asyncio.ensure_future(engine.ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def serve(options: Options) -> int:
+    """Run a project until SIGINT or SIGTERM; the exit code. Raises `DovetailError` when it cannot start."""
+    import uvloop
+
+    async def main() -> int:
+        return await Server(options, os.environ, clock=SystemClock(), ids=SystemIds()).run()
+
+    return uvloop.run(main())
+
+
+@asynccontextmanager
+async def resting(folder: Path, store_folder: Path | None, environment: str = "dev") -> AsyncIterator[Control]:
+    """The desk over a store that no server has open. Raises StoreError when one has, or when there is none."""
+    clock, ids = SystemClock(), SystemIds()
+    places = Places.of(folder, store_folder)
+    if not places.store.exists():
+        raise DovetailError(f"there is no store at {places.store}: `dovetail run` makes one", code="no-store")
+    store = await SqliteStore.open(places.store, clock=clock, ids=ids)
+    was_clean = store.clean
+    try:
+        replayer = Replayer(folder, environment, store, clock, ids)
+        yield Control(store, clock, Resting(store, clock, replayer), project=folder.name, path=str(places.store))
+    finally:
+        await store.close(clean=was_clean)
+
+
+class Replayer:
+    """Tells journeys again from a store at rest; the project is loaded when the first one is asked for."""
+
+    def __init__(self, folder: Path, environment: str, store: SqliteStore, clock: Clock, ids: Ids) -> None:
+        self._folder, self._environment = folder, environment
+        self._store, self._clock, self._ids = store, clock, ids
+        self._engine: Engine | None = None
+
+    async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
+        """The steps of a message's journey; none when its flow is no longer in the project."""
+        engine = self._engine or self._make()
+        running = engine.known(flow)
+        return [] if running is None else await replay(running, row, progress)
+
+    def _make(self) -> Engine:
+        catalog, codecs = Catalog.builtin().with_guests(), built_in_codecs()
+        project = load(self._folder, self._environment, os.environ)
+        telemetry = Telemetry(self._clock, {})
+        builder = Builder(project, catalog, codecs, telemetry.observer, self._clock)
+        routes = Listener("127.0.0.1", 0, clock=self._clock).routes
+        log: Log = telemetry.logs.named("replay")
+        self._engine = Engine(
+            application(
+                builder, self._store,
+                lambda files: load_snapshot(files, catalog, self._environment, os.environ, self._folder),
+            ),
+            self._store, clock=self._clock, ids=self._ids, codecs=codecs, log=log, routes=routes, folder=self._folder,
+        )  # fmt: skip
+        return self._engine
