@@ -169,10 +169,12 @@ class Journal(ABC):
 
     @abstractmethod
     async def prune(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how
-        many. Only
-        those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for
-        none."""
+        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how many.
+
+        Only those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for
+        none; parts only after the whole. One call looks at a bounded stretch and the next goes on from there: 0 says
+        that this stretch held nothing.
+        """
 
 
 class Progresses(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 
 import apsw
 
@@ -13,6 +14,7 @@ from dovetail.store.sqlite.writer import ended
 
 _LOOK = 10  # entries looked at for one that may go
 _ENDED = 10
+_END = 2**63 - 1
 
 
 class Pruner:
@@ -26,13 +28,7 @@ class Pruner:
 
     async def prune(self, before_ms: int, limit: int) -> int:
         async with self._turn:
-            stretch = self._db.read(
-                "SELECT seq, stream, parent FROM journal WHERE seq > ? AND at < ? ORDER BY seq LIMIT ?",
-                (self._at, before_ms, limit * _LOOK),
-            )
-            gone = self._prunable(stretch)[:limit]
-            full = len(gone) == limit
-            self._at = gone[-1] if full else stretch[-1][0] if len(stretch) == limit * _LOOK else 0
+            gone = self._walk(before_ms, limit)
             if gone:
                 self._db.begin(lambda connection: _delete(connection, gone, self._flows()))
                 error, cancelled = await ended(self._db.threads.start(self._db.finish))
@@ -41,6 +37,24 @@ class Pruner:
                 if cancelled:
                     raise asyncio.CancelledError
         return len(gone)
+
+    def _walk(self, before_ms: int, limit: int) -> list[int]:
+        """Up to `limit` numbers that may go, from where the last walk ended on and round the end once."""
+        gone: list[int] = []
+        start, left = self._at, limit * _LOOK
+        for low, high in ((start, _END), (0, start)):
+            sql = "SELECT seq, stream, parent, at FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+            rows = self._db.read(sql, (low, high, left))
+            stretch = [row[:3] for row in takewhile(lambda row: row[3] < before_ms, rows)]
+            gone += self._prunable(stretch)
+            left -= len(stretch)
+            if len(gone) >= limit:
+                self._at = gone[limit - 1]
+                return gone[:limit]
+            self._at = stretch[-1][0] if left <= 0 else 0
+            if left <= 0:
+                break
+        return gone
 
     def _flows(self) -> list[int]:
         """Every flow that may have said something about a message."""
@@ -80,7 +94,7 @@ class Pruner:
 
 def _delete(connection: apsw.Connection, gone: Sequence[int], flows: Sequence[int]) -> None:
     each = [(seq,) for seq in gone]
-    connection.execute("UPDATE store SET high = max(high, ?)", (gone[-1],))
+    connection.execute("UPDATE store SET high = max(high, ?)", (max(gone),))
     connection.executemany(
         "DELETE FROM dedupe WHERE (scope, id) = (SELECT scope, dedupe_id FROM journal WHERE seq = ?)", each
     )
