@@ -1,0 +1,249 @@
+"""What the operator's desk answers: plain data, the same over HTTP, in `--json` and behind every table.
+
+Times are wall-clock milliseconds; ids are whole and can be pasted into any command.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dovetail.errors import Refused
+from dovetail.store.base import PENDING, State
+
+
+class Struct(msgspec.Struct, forbid_unknown_fields=False):
+    """The base of all answers."""
+
+
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+class FlowStatus(Struct):
+    """One flow's numbers. `states` splits `pending` by state word; `accepted` counts what stands in the stream it
+    reads.
+    """
+
+    flow: str
+    accepted: int
+    pending: int
+    done: int
+    discarded: int
+    dead: int
+    states: dict[str, int] = {}
+    waiting_for: str = ""  # the target that holds the flow back
+
+
+class TargetStatus(Struct):
+    """One outside system and its breaker: `closed`, `open` or `half_open`."""
+
+    target: str
+    breaker: str
+
+
+class Status(Struct):
+    """The whole server, or a store at rest (`running` false)."""
+
+    running: bool
+    project: str
+    store: str
+    flows: list[FlowStatus]
+    targets: list[TargetStatus] = []
+    ready: bool = False
+    reasons: list[str] = []
+    pid: int = 0
+    uptime: float = 0.0
+    usage: dict[str, int] = {}
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+class MessageLine(Struct):
+    """One message in one flow, as a list shows it. `reason` is a dead letter's or a waiting message's."""
+
+    id: str
+    flow: str
+    state: str
+    at: int
+    size: int
+    key: str = ""
+    attempt: int = 0
+    next_at: int = 0
+    changed_at: int = 0
+    reason: str = ""
+
+
+class Page(Struct):
+    """Messages, newest first. `next` continues the search; empty when there is no more."""
+
+    messages: list[MessageLine]
+    next: str = ""
+
+
+class Body(Struct):
+    """Bytes fit to be shown: text as it is, anything else in base64. `size` is the whole length, even if `cut`."""
+
+    text: str
+    size: int
+    encoding: str = "text"
+    cut: bool = False
+
+
+class EffectLine(Struct):
+    """One call on an outside system."""
+
+    key: str
+    step: str
+    target: str
+    state: str
+    attempt: int
+    at: int
+    status: int = 0
+    reply: Body | None = None
+    message: str = ""
+
+
+class AttemptLine(Struct):
+    """One failed attempt."""
+
+    number: int
+    at: int
+    step: str
+    code: str
+    message: str
+    detail: Any = None
+    version: int = 0
+
+
+class StepLine(Struct):
+    """One step of the journey: the body before and after, and what came of it.
+
+    `outcome` is done, dropped, failed, split, or pending (not reached, or waiting for its next attempt).
+    """
+
+    step: str
+    kind: str
+    outcome: str
+    before: Body | None = None
+    after: Body | None = None
+    error: str = ""
+    effects: list[EffectLine] = []
+
+
+class Journey(Struct):
+    """All that is known of one message in one flow. `steps_missing` says why the steps could not be computed again."""
+
+    message: MessageLine
+    source: str
+    type: str
+    content_type: str
+    headers: dict[str, str]
+    version: int
+    body: Body | None
+    trace: str = ""
+    subject: str = ""
+    parent: str = ""
+    edited: bool = False
+    redriven: int = 0
+    crashes: int = 0
+    steps: list[StepLine] = []
+    attempts: list[AttemptLine] = []
+    effects: list[EffectLine] = []
+    parts: list[str] = []
+    other_flows: list[str] = []  # further flows that read the same message
+    steps_missing: str = ""
+
+
+# --- asking -------------------------------------------------------------------------------------------------------
+
+
+class Search(Struct, forbid_unknown_fields=True):
+    """What to look for. Empty fields do not restrict. `states` are state words; `before` is a page's `next`."""
+
+    flow: str = ""
+    states: list[str] = []
+    key: str | None = None
+    since: int = 0
+    until: int = 0
+    text: str = ""
+    before: str = ""
+    limit: int = 50
+
+
+class RedriveOrder(Struct, forbid_unknown_fields=True):
+    """Which dead letters to take up again: by `ids`, or (oldest first, up to `limit`) those that `search` finds.
+
+    `flow` narrows ids that several flows read. `body` (base64) replaces the body of one message. `version`: `current`,
+    or `same` to stay on the version that the message was on. `rate`: messages a second, 0 for all at once; with it,
+    the message at place n is due n/rate seconds after `start_at` (milliseconds; 0: now), counted from `place` for the
+    first one here.
+    """
+
+    by: str
+    ids: list[str] = []
+    search: Search | None = None
+    flow: str = ""
+    body: str | None = None
+    version: str = "current"
+    rate: float = 0.0
+    start_at: int = 0
+    place: int = 0
+    limit: int = 10000
+
+
+class Skipped(Struct):
+    """A message that was not redriven, and why."""
+
+    id: str
+    why: str
+
+
+class RedriveAnswer(Struct):
+    """What was taken up again. `more`: the search found further ones beyond the limit."""
+
+    redriven: list[str]
+    skipped: list[Skipped] = []
+    more: bool = False
+
+
+# --- connectors ---------------------------------------------------------------------------------------------------
+
+
+class ConnectorLine(Struct):
+    """One word of a project's vocabulary: a step, a connector or a source."""
+
+    name: str
+    kind: str
+    summary: str
+    origin: str = ""
+
+
+class Connector(Struct):
+    """All about one of them; `fields` is form data, `reference` a page of Markdown, `schema` JSON Schema."""
+
+    name: str
+    kind: str
+    summary: str
+    description: str
+    reference: str
+    schema: dict[str, Any]
+    operations: dict[str, str] = {}
+    sinks: dict[str, str] = {}
+
+
+# --- states as words ----------------------------------------------------------------------------------------------
+
+WORDS = {state: "pending" if state is State.FRESH else state.word for state in State}
+ASKED = {"pending": PENDING, **{state.word: (state,) for state in State if state is not State.FRESH}}
+
+
+def states(words: list[str]) -> tuple[State, ...]:
+    """The states that these words ask for; `pending` means every message that has not ended. Raises `Refused`."""
+    found: list[State] = []
+    for word in words:
+        if word not in ASKED:
+            raise Refused(f"unknown state '{word}'; known: {', '.join(ASKED)}", code="unknown-state")
+        found += [state for state in ASKED[word] if state not in found]
+    return tuple(found)

@@ -1,0 +1,167 @@
+"""The admin API: the desk over HTTP. Answers are the desk's own structs as JSON, errors are problems (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dovetail.control.access import problem
+from dovetail.control.answers import RedriveOrder, Search
+from dovetail.control.desk import Control
+from dovetail.control.vocabulary import Vocabulary
+from dovetail.errors import DovetailError, Refused, Unavailable
+from dovetail.sdk import Log
+from dovetail.telemetry import CONTENT_TYPE, Answer, Health, Page
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """The routes of one server. `drain` asks the server to finish and end; it returns at once."""
+
+    def __init__(
+        self, control: Control, health: Health, page: Page, vocabulary: Vocabulary, drain: Callable[[], None], log: Log
+    ) -> None:
+        self._control, self._health, self._page = control, health, page
+        self._vocabulary, self._drain, self._log = vocabulary, drain, log
+
+    def app(self) -> Starlette:
+        """The ASGI application; put a `Guard` around it."""
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "/livez", self.livez),
+            ("GET", "/readyz", self.readyz),
+            ("GET", "/metrics", self.metrics),
+            ("GET", "/api/status", self.status),
+            ("GET", "/api/messages", self.messages),
+            ("GET", "/api/messages/{id}", self.message),
+            ("GET", "/api/messages/{id}/body", self.body),
+            ("POST", "/api/redrive", self.redrive),
+            ("GET", "/api/connectors", self.connectors),
+            ("GET", "/api/connectors/{name}", self.connector),
+            ("POST", "/api/drain", self.drain),
+        ]
+        routes = [Route(path, self._careful(handler), methods=[method]) for method, path, handler in table]
+        return Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
+
+    # --- health ----------------------------------------------------------------------------------------------------
+
+    async def livez(self, request: Request) -> Response:
+        return _health(self._health.live(), request)
+
+    async def readyz(self, request: Request) -> Response:
+        return _health(self._health.ready(), request)
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._page.render(), media_type=CONTENT_TYPE)
+
+    # --- the desk --------------------------------------------------------------------------------------------------
+
+    async def status(self, request: Request) -> Response:
+        status = self._control.status()
+        ready = self._health.ready()
+        status.ready, status.reasons = ready.ok, list(ready.reasons)
+        return _json(status)
+
+    async def messages(self, request: Request) -> Response:
+        asked = request.query_params
+        unknown = set(asked) - {"flow", "state", "key", "since", "until", "text", "before", "limit"}
+        if unknown:
+            raise Refused(f"unknown parameter '{min(unknown)}'", status=422, code="parameter")
+        search = Search(
+            flow=asked.get("flow", ""), states=asked.getlist("state"), key=asked.get("key"),
+            since=_number(asked.get("since", "0"), "since"), until=_number(asked.get("until", "0"), "until"),
+            text=asked.get("text", ""), before=asked.get("before", ""),
+            limit=_number(asked.get("limit", "50"), "limit"),
+        )  # fmt: skip
+        return _json(await self._control.messages(search))
+
+    async def message(self, request: Request) -> Response:
+        return _json(await self._control.show(request.path_params["id"], request.query_params.get("flow", "")))
+
+    async def body(self, request: Request) -> Response:
+        asked = request.query_params
+        original = asked.get("original", "") in ("1", "true")
+        body = self._control.body(request.path_params["id"], asked.get("flow", ""), original)
+        headers = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+        return Response(body, media_type="application/octet-stream", headers=headers)
+
+    async def redrive(self, request: Request) -> Response:
+        try:
+            order = msgspec.json.decode(await request.body(), type=RedriveOrder)
+        except msgspec.ValidationError as error:
+            raise Refused(str(error), status=422, code="order") from error
+        except msgspec.DecodeError as error:
+            raise Refused(f"not JSON: {error}", code="json") from error
+        return _json(await self._control.redrive(order))
+
+    async def connectors(self, request: Request) -> Response:
+        return _json(self._vocabulary.all())
+
+    async def connector(self, request: Request) -> Response:
+        return _json(self._vocabulary.describe(request.path_params["name"], request.query_params.get("kind", "")))
+
+    async def drain(self, request: Request) -> Response:
+        self._drain()
+        return _json({"draining": True}, 202)
+
+    # --- errors ----------------------------------------------------------------------------------------------------
+
+    def _careful(self, handler: Handler) -> Handler:
+        @wraps(handler)
+        async def careful(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Refused as error:
+                return _problem(error.status, error.code, error.message, error.detail)
+            except Unavailable as error:
+                answer = _problem(503, error.code, error.message)
+                answer.headers["retry-after"] = str(max(1, round(error.after)))
+                return answer
+            except DovetailError as error:
+                return _problem(503, error.code, error.message)
+            except HTTPException:
+                raise
+            except Exception as error:
+                self._log.error("admin_api_failed", path=request.url.path, error=repr(error))
+                return _problem(500, "internal", "something went wrong here; the server's log has it")
+
+        return careful
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def _problem(status: int, code: str, detail: str, more: Any = None) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(problem(status, code, detail, more), status, headers, "application/problem+json")
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: ("not-found", f"there is nothing at {request.url.path}"), 405: ("method", "not with this method")}
+    code, detail = words.get(error.status_code, ("request", error.detail))
+    answer = _problem(error.status_code, code, detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _health(answer: Answer, request: Request) -> Response:
+    """Reasons only for those who showed the token."""
+    known = answer if request.scope.get("trusted") else Answer(answer.ok)
+    return _json(known, 200 if answer.ok else 503)
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Refused(f"{name} must be a whole number, not '{text[:40]}'", status=422, code="parameter")
+    return int(text)

@@ -1,0 +1,206 @@
+"""The operator's desk: the only door upstairs. Status, search, one message's journey, redrive.
+
+It works over a running server's engine and over a store at rest; which one is the `Hand`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dovetail.clock import Clock
+from dovetail.control.answers import (
+    WORDS,
+    FlowStatus,
+    Journey,
+    MessageLine,
+    Page,
+    RedriveAnswer,
+    RedriveOrder,
+    Search,
+    Status,
+    TargetStatus,
+    states,
+)
+from dovetail.control.hand import Depths, FlowPlace, Hand, places
+from dovetail.control.journeys import journey_of
+from dovetail.control.redrive import Redrive
+from dovetail.engine.memo import message_id, parse_message_id
+from dovetail.errors import Refused
+from dovetail.spec import nearest
+from dovetail.store.base import Progress, Query, Row, State, Store
+
+MOST_LINES = 1000
+MOST_LOOKS = 200  # calls of the store's search for one page; the next page continues
+
+
+class Control:
+    """The desk of one store. Methods raise `Refused` with status 404 for what is not there, 400 or 422 for a wrong
+    question.
+    """
+
+    def __init__(self, store: Store, clock: Clock, hand: Hand, *, project: str, path: str) -> None:
+        """`project` and `path` (of the store) are only shown."""
+        self.store, self.hand = store, hand
+        self._clock, self._project, self._path = clock, project, path
+        self._started = clock.monotonic()
+        self._depths = Depths(store)
+        self._one_at_a_time = asyncio.Lock()
+
+    # --- status ----------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """All flows and targets in numbers."""
+        counts = self.store.progress.counts()
+        return Status(
+            running=self.hand.running, project=self._project, store=self._path,
+            flows=[self._flow_status(place, counts) for place in places(self.store).values()],
+            targets=[TargetStatus(name, position) for name, position in self.hand.breakers().items()],
+            uptime=self._clock.monotonic() - self._started if self.hand.running else 0.0,
+            usage=dict(self.store.usage()),
+        )  # fmt: skip
+
+    def _flow_status(self, place: FlowPlace, counts: dict[tuple[int, str], int]) -> FlowStatus:
+        pending = {WORDS[state]: n for state, n in self._depths.of(place, counts).items()}
+        done, discarded, dead = (counts.get((place.number, word), 0) for word in ("done", "discarded", "dead"))
+        return FlowStatus(
+            flow=place.name, accepted=counts.get((-place.stream, "accepted"), 0), pending=sum(pending.values()),
+            done=done, discarded=discarded, dead=dead, states=pending, waiting_for=self.hand.waiting_for(place.name),
+        )  # fmt: skip
+
+    def depth(self) -> dict[str, dict[str, int]]:
+        """How many messages of each flow are in each pending state; for the metrics page."""
+        counts = self.store.progress.counts()
+        return {
+            place.name: {WORDS[state]: n for state, n in self._depths.of(place, counts).items()}
+            for place in places(self.store).values()
+        }
+
+    # --- messages --------------------------------------------------------------------------------------------------
+
+    async def messages(self, search: Search) -> Page:
+        """Messages that match, newest first. Without a flow, all flows are looked through, one after the other."""
+        if not 0 < search.limit <= MOST_LINES:
+            raise Refused(f"limit must be from 1 to {MOST_LINES}, not {search.limit}", status=422, code="limit")
+        wanted = states(search.states)
+        flow, _, before = search.before.rpartition(":")
+        left = [self.place(search.flow)] if search.flow else list(places(self.store).values())
+        if search.before:
+            left = left[[place.name for place in left].index(self.place(flow).name) :]
+        lines: list[MessageLine] = []
+        position = self._position(before)
+        for n, place in enumerate(left):
+            found, position = await self._find(place, search, wanted, position, search.limit - len(lines))
+            lines += found
+            if position:
+                return Page(lines, f"{place.name}:{position}")
+            if len(lines) >= search.limit and n + 1 < len(left):
+                return Page(lines, f"{left[n + 1].name}:0")
+        return Page(lines)
+
+    def _position(self, text: str) -> int:
+        if text and not text.isdigit():
+            raise Refused(f"'{text}' is no page's end; give the `next` of a page as it was", status=422, code="before")
+        return int(text or 0)
+
+    async def _find(
+        self, place: FlowPlace, search: Search, wanted: tuple[State, ...], before: int, most: int
+    ) -> tuple[list[MessageLine], int]:
+        lines: list[MessageLine] = []
+        for _ in range(MOST_LOOKS):
+            query = Query(
+                flow=place.number, stream=place.stream, states=wanted, key=search.key, since=search.since,
+                until=search.until, text=search.text.encode(), before=before, limit=most - len(lines),
+            )  # fmt: skip
+            rows, before = self.store.progress.find(query)
+            lines += [self.line(place, row, progress) for row, progress in rows]
+            if not before or len(lines) >= most:
+                break
+            await asyncio.sleep(0)  # the engine goes first
+        return lines, before
+
+    def line(self, place: FlowPlace, row: Row, progress: Progress | None) -> MessageLine:
+        """One message as a list shows it."""
+        line = MessageLine(
+            id=message_id(self.store.uid, row.seq), flow=place.name, state=WORDS[State.FRESH], at=row.at,
+            size=row.size, key=row.key or "",
+        )  # fmt: skip
+        if progress is not None:
+            line.state, line.attempt, line.next_at = WORDS[progress.state], progress.attempt, progress.next_at
+            line.changed_at, line.reason = progress.at, progress.reason
+        return line
+
+    # --- one message -----------------------------------------------------------------------------------------------
+
+    async def show(self, id: str, flow: str = "") -> Journey:
+        """One message's journey through a flow; without `flow` through the first one that reads it and has not
+        finished.
+        """
+        row = self.row(id)
+        readers = self.readers(row)
+        if flow:
+            place = self.place(flow)
+            if place.name not in [reader.name for reader, _ in readers]:
+                raise Refused(f"flow '{flow}' never had message {id}", status=404, code="not-found")
+        else:
+            unfinished = [reader for reader, found in readers if found is None or found.state is not State.DONE]
+            place = (unfinished or [reader for reader, _ in readers])[0]
+        return await journey_of(
+            self, place, row.seq, [reader.name for reader, _ in readers if reader.name != place.name]
+        )
+
+    def body(self, id: str, flow: str = "", original: bool = False) -> bytes:
+        """The bytes of a message: as they came in, or as last edited for `flow`. Raises `Refused` when they were
+        pruned.
+        """
+        row = self.row(id)
+        number = self.place(flow).number if flow else self.readers(row)[0][0].number
+        if original:
+            body = self.store.journal.original(row.seq)
+        else:
+            edited = self.store.journal.get(row.seq, number)
+            body = edited.body if edited is not None else None
+        if body is None:
+            raise Refused(f"the body of message {id} is no longer kept", status=404, code="not-found")
+        return body
+
+    # --- redrive ---------------------------------------------------------------------------------------------------
+
+    async def redrive(self, order: RedriveOrder) -> RedriveAnswer:
+        """Take dead letters up again: done effects stay done, ids and effect keys stay the same."""
+        async with self._one_at_a_time:
+            return await Redrive(self, order).run()
+
+    # --- finding ---------------------------------------------------------------------------------------------------
+
+    def place(self, flow: str) -> FlowPlace:
+        """A flow by name. Raises `Refused` (404) with the nearest name."""
+        known = places(self.store)
+        if flow not in known:
+            hint = nearest(flow, known)
+            raise Refused(f"there is no flow '{flow}'" + (f"; {hint}" if hint else ""), status=404, code="not-found")
+        return known[flow]
+
+    def row(self, id: str) -> Row:
+        """A journal entry by message id, or by the short form behind the dash. Raises `Refused` (404)."""
+        try:
+            seq = parse_message_id(self.store.uid, id)
+        except ValueError as error:
+            text = str(error) if "another store" in str(error) else f"'{id}' is not a message id"
+            raise Refused(text, status=404, code="not-found") from error
+        row = self.store.journal.get(seq) if 0 < seq < 1 << 63 else None
+        if row is None:
+            raise Refused(f"there is no message {id}", status=404, code="not-found")
+        return row
+
+    def readers(self, row: Row) -> list[tuple[FlowPlace, Progress | None]]:
+        """The flows that have or had this message, each with its progress. Raises `Refused` (404) if there is none."""
+        found: list[tuple[FlowPlace, Progress | None]] = []
+        for place in places(self.store).values():
+            if place.stream == row.stream:
+                progress = self.store.progress.get(place.number, row.seq)
+                if progress is not None or row.seq > self.store.register.claim(place.number)[1]:
+                    found.append((place, progress))
+        if not found:
+            id = message_id(self.store.uid, row.seq)
+            raise Refused(f"no flow reads message {id} any more", status=404, code="not-found")
+        return found

@@ -1,0 +1,125 @@
+"""What the desk reaches the messages with: the engine of a running server, or a store at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from dovetail.clock import Clock
+from dovetail.engine.replay import StepTrace
+from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
+
+
+class Hand(Protocol):
+    """The difference between a running server and a store at rest."""
+
+    running: bool
+
+    def breakers(self) -> Mapping[str, str]:
+        """Each target met so far, with its breaker's position."""
+        ...
+
+    def waiting_for(self, flow: str) -> str:
+        """The target that holds the flow back, or nothing."""
+        ...
+
+    def now_ms(self) -> int:
+        """The time that a row's `next_at` is compared with."""
+        ...
+
+    def current_version(self, flow: str) -> int:
+        """The version of the flow that new messages get. Raises `Refused` (409) when the flow is not in the project."""
+        ...
+
+    async def carry_out(self, work: Work) -> None:
+        """Commit these changes to messages that have ended; they are picked up when they are due."""
+        ...
+
+    async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
+        """Compute the message's steps again with the recorded effects. Raises `DovetailError` if the flow cannot be
+        built.
+        """
+        ...
+
+
+class FlowPlace:
+    """A flow's numbers in the store: its own, and that of the stream it reads."""
+
+    __slots__ = ("name", "number", "stream")
+
+    def __init__(self, name: str, number: int, stream: int) -> None:
+        self.name, self.number, self.stream = name, number, stream
+
+
+def places(store: Store) -> dict[str, FlowPlace]:
+    """Every flow that reads a stream of this store, by name."""
+    names = {number: name for name, number in store.register.names("flow").items()}
+    found = [
+        FlowPlace(names[flow], flow, stream)
+        for stream, flows in store.register.readers().items()
+        for flow in flows
+        if flow in names
+    ]
+    return {place.name: place for place in sorted(found, key=lambda place: place.name)}
+
+
+class Depths:
+    """How many messages are pending, without counting them each time.
+
+    What is counted once per flow is how many of its stream never concern it (a subscriber that came later); the rest
+    follows from the store's own counts.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._foreign: dict[int, int] = {}
+
+    def of(self, place: FlowPlace, counts: Mapping[tuple[int, str], int]) -> dict[State, int]:
+        """The flow's messages in each pending state, fresh ones first; states without any are left out."""
+        rows = self._store.progress.pending(place.number)
+        open_ = counts.get((-place.stream, "accepted"), 0) - sum(
+            counts.get((place.number, state.word), 0) for state in ENDED
+        )
+        waiting = sum(rows.values())
+        if place.number not in self._foreign:
+            settled = self._store.register.claim(place.number)[1]
+            fresh = self._store.progress.fresh(place.number, place.stream, settled)
+            self._foreign[place.number] = open_ - waiting - fresh
+        fresh = max(0, open_ - waiting - self._foreign[place.number])
+        return {state: n for state, n in {State.FRESH: fresh, **rows}.items() if n}
+
+
+class Replayer(Protocol):
+    """Computes a message's steps again, for a store at rest."""
+
+    async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
+
+
+class Resting:
+    """A store that no server has open. Steps are computed again only if somebody brings the project (`replayer`)."""
+
+    running = False
+
+    def __init__(self, store: Store, clock: Clock, replayer: Replayer | None = None) -> None:
+        self._store, self._clock, self._replayer = store, clock, replayer
+
+    def breakers(self) -> Mapping[str, str]:
+        return {}
+
+    def waiting_for(self, flow: str) -> str:
+        return ""
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    def current_version(self, flow: str) -> int:
+        known = self._store.register.versions(places(self._store)[flow].number)
+        return known[-1][0] if known else 0
+
+    async def carry_out(self, work: Work) -> None:
+        await self._store.commit(work)
+
+    async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
+        if self._replayer is None:
+            return []
+        return await self._replayer(flow, row, progress)
