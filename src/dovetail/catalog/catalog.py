@@ -74,7 +74,7 @@ class Catalog:
         return catalog
 
     def with_plugin(self, plugin: Plugin) -> Catalog:
-        """This catalog and one plugin. Raises `ProjectError` for a name that is taken and for a class that does not fit."""
+        """This catalog and one plugin. Raises `ProjectError` for a name that is taken or a class that does not fit."""
         parts: dict[Kind, dict[str, Part]] = {kind: dict(table) for kind, table in self._parts.items()}
         brought: dict[Kind, Mapping[str, type]] = {
             "step": plugin.steps,

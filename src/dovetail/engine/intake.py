@@ -63,6 +63,10 @@ class Admission:
         version = flow.versions.current.version
         now = flow.engine.clock.now_ms()
         for index, message in enumerate(delivery.batch):
+            known = delivery.refusals[index] if delivery.refusals else None
+            if known is not None:
+                self._turn_away(index, message, known)
+                continue
             try:
                 entry = admit(flow, version, message, delivery.dedupe[index] if delivery.dedupe else None, now)
             except Refused as error:

@@ -41,6 +41,8 @@ class Delivery:
     error is
     logged and the commit loop goes on. `wait_for_reply`: settle only when the flow has answered or ended.
     `park_refused`: no caller listens (a file, a timer), so a message that would be refused is kept as a dead letter.
+    `refusals`: what the source itself found wrong (a row that cannot be read), one entry per message; such a message is
+    treated as if the door had refused it.
     """
 
     batch: list[Message]
@@ -48,6 +50,7 @@ class Delivery:
     wait_for_reply: bool = False
     park_refused: bool = False
     dedupe: list[str] | None = None  # the source's own ids, one per message, when it has better ones than the body's
+    refusals: list[Refused | None] | None = None
 
 
 class Deliver(Protocol):

@@ -5,6 +5,7 @@ library.
 """
 
 from dovetail.clock import Clock, Ids, seeded
+from dovetail.codec import BadRecord, CodecError, CsvCodec, Dialect, Framed
 from dovetail.errors import (
     InDoubt,
     MessageError,
@@ -48,10 +49,11 @@ from dovetail.sdk.threads import Threads
 from dovetail.spec import Duration, Field, Problem, Rate, Secret, Size, Spec, field
 
 __all__ = [
-    "OPAQUE", "UNDEFINED", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "Codecs", "Connecting",
-    "Connection", "Context", "Deliver", "Delivery", "Done", "Dropped", "Dropping", "Duration", "EffectStep",
-    "Expression", "Failed", "Field", "Handler", "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep",
-    "Operation", "Outcome", "Paused", "Plugin", "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected",
-    "Repeat", "Reply", "Request", "Respond", "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source",
-    "Spec", "Step", "Threads", "Throttled", "Unavailable", "field", "seeded",
+    "OPAQUE", "UNDEFINED", "BadRecord", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "CodecError",
+    "Codecs", "Connecting", "Connection", "Context", "CsvCodec", "Deliver", "Delivery", "Dialect", "Done",
+    "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed", "Field", "Framed", "Handler", "Ids",
+    "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
+    "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
+    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Threads", "Throttled",
+    "Unavailable", "field", "seeded",
 ]  # fmt: skip
