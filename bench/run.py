@@ -1,116 +1,108 @@
 """Runs every benchmark in one go on two cores, prints ratios and writes docs/benchmarks.md.
 
-``python bench/run.py`` takes about half an hour, ``--quick`` a few minutes. ``--only dovetail,floor`` measures some;
-``--no-peers`` leaves out what npm installs. The load generator, the target and what is measured share the two cores.
+``python bench/run.py`` takes about twenty minutes, ``--quick`` a few. ``--only floor,dovetail`` measures some of
+floor, dovetail, node-red and n8n. The load generator, the target and what is measured share the two cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
-import apsw
 import scenarios
 from peers.n8n import N8n
 from peers.node_red import NodeRed
+from report import Results, print_tables, write_document
 from rich.console import Console
-from rich.table import Table
-from scenarios import FULL, QUICK, Effort, Loss
-from subjects import HERE, Dovetail, DovetailAccept, FloorAccept, FloorDeliver, Subject, Unavailable
+from scenarios import FULL, QUICK, Effort
+from subjects import Dovetail, DovetailAccept, FloorAccept, FloorDeliver, Subject, Unavailable
 
 CORES = 2
-DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 CONSOLE = Console()
-PEERS: list[type[Subject]] = [NodeRed, N8n]
-TARGETS = {  # ratio → what we want of it, and which way is good
-    "durable accept ÷ floor": "≥ 0.55",
-    "end to end ÷ floor": "≥ 0.5",
-    "topic → map → topic ÷ SQLite loop": "≥ 0.6",
-    "end to end ÷ node-red": "≥ 5",
+GROUPS: dict[str, list[type[Subject]]] = {
+    "floor": [FloorAccept, FloorDeliver],
+    "dovetail": [DovetailAccept, Dovetail],
+    "node-red": [NodeRed],
+    "n8n": [N8n],
 }
 
 
-@dataclass(slots=True)
-class Results:
-    """Everything measured in this run, by subject; what could not be measured, with the reason."""
+class Job(NamedTuple):
+    """One number to find out: kept as ``results[scenario][subject]``."""
 
-    accept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    deliver: dict[str, dict[str, Any]] = field(default_factory=dict)
-    kill: dict[str, Loss] = field(default_factory=dict)
-    away: dict[str, Loss] = field(default_factory=dict)
-    topic: dict[str, float] = field(default_factory=dict)
-    pending: dict[str, float] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-
-    def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """Measure one thing; a failure becomes a line of the report, and the run goes on."""
-        CONSOLE.print(f"{time.strftime('%H:%M:%S')} {what}", highlight=False)
-        try:
-            measure()
-        except (Unavailable, RuntimeError, OSError, KeyError, subprocess.CalledProcessError) as error:
-            reason = f"{what}: {error}"
-            self.failures.append(reason)
-            CONSOLE.print(f"  failed: {reason}", highlight=False, markup=False)
-
-    def ratios(self) -> dict[str, float]:
-        """Quotients of rates measured in this run."""
-        pairs = {
-            "durable accept ÷ floor": (rate(self.accept, DovetailAccept), rate(self.accept, FloorAccept)),
-            "end to end ÷ floor": (rate(self.deliver, Dovetail), rate(self.deliver, FloorDeliver)),
-            "topic → map → topic ÷ SQLite loop": (self.topic.get("dovetail"), self.topic.get("floor")),
-            **{f"end to end ÷ {peer.name}": (rate(self.deliver, Dovetail), rate(self.deliver, peer)) for peer in PEERS},
-        }
-        return {name: ours / theirs for name, (ours, theirs) in pairs.items() if ours and theirs}
+    scenario: str
+    subject: str
+    run: Callable[[], Any]
 
 
-def rate(results: dict[str, dict[str, Any]], kind: type[Subject]) -> float | None:
-    """The rate of a subject, if it was measured."""
-    return results[kind.name]["rate"] if kind.name in results else None
-
-
-def median(measure: Callable[[type[Subject], Effort], dict[str, Any]], kind: type[Subject], effort: Effort) -> Any:
+def median(measure: Callable[[], dict[str, Any]], rounds: int) -> dict[str, Any]:
     """The round with the middle rate."""
-    rounds = sorted((measure(kind, effort) for _ in range(effort.rounds)), key=lambda result: float(result["rate"]))
-    return rounds[len(rounds) // 2]
+    return sorted((measure() for _ in range(rounds)), key=lambda result: float(result["rate"]))[rounds // 2]
 
 
-def measure(kinds: list[type[Subject]], effort: Effort) -> Results:
-    """Run every scenario on every subject."""
-    results = Results()
+def plan(groups: list[str], effort: Effort) -> Iterator[Job]:
+    """Everything to measure, in order."""
+    for kind in (kind for group in groups for kind in GROUPS[group]):
+        yield Job("version", kind.name, kind.install)
+        if kind.delivers:
+            yield Job("deliver", kind.name, partial(median, partial(scenarios.deliver, kind, effort), effort.rounds))
+        else:
+            yield Job("accept", kind.name, partial(median, partial(scenarios.accept, kind, effort), effort.rounds))
+        if kind.delivers and kind is not FloorDeliver:  # the floor has no recovery and no retries to show
+            yield Job("kill", kind.name, partial(scenarios.kill, kind, effort))
+            yield Job("away", kind.name, partial(scenarios.away, kind, effort))
+    for group, run in (("floor", scenarios.floor_topic), ("dovetail", scenarios.dovetail_topic)):
+        if group in groups:
+            yield Job("topic", group, partial(median, partial(run, effort), effort.rounds))
+    if "dovetail" in groups:
+        yield Job("pending", "dovetail", partial(scenarios.pending, effort))
 
-    def store(table: dict[str, Any], kind: type[Subject], run: Callable[[], Any]) -> Callable[[], None]:
-        return lambda: table.__setitem__(kind.name, run())
 
-    for kind in kinds:
-        if not kind.delivers:
-            run = lambda kind=kind: median(scenarios.accept, kind, effort)  # noqa: E731
-            results.attempt(f"{kind.name}: accept", store(results.accept, kind, run))
+def carry_out(jobs: Iterator[Job]) -> Results:
+    """Run the jobs; one that fails becomes a line of the report, and a subject that does not install is left out."""
+    results: Results = Results(defaultdict(dict), [])
+    absent: set[str] = set()
+    for job in jobs:
+        if job.subject in absent:
             continue
-        installed = len(results.failures)
-        results.attempt(f"{kind.name}: install", store(results.versions, kind, kind.install))
-        if len(results.failures) > installed:
-            continue
-        run = lambda kind=kind: median(scenarios.deliver, kind, effort)  # noqa: E731
-        results.attempt(f"{kind.name}: end to end", store(results.deliver, kind, run))
-        if kind is not FloorDeliver:  # the floor has no recovery and no retries to show
-            for table, scenario in ((results.kill, scenarios.kill), (results.away, scenarios.away)):
-                run = lambda kind=kind, scenario=scenario: scenario(kind, effort)  # noqa: E731
-                results.attempt(f"{kind.name}: {scenario.__name__}", store(table, kind, run))
-    if FloorDeliver in kinds:
-        rounds = lambda: statistics.median(scenarios.floor_topic(effort) for _ in range(effort.rounds))  # noqa: E731
-        results.attempt("floor: topic", lambda: results.topic.__setitem__("floor", rounds()))
-    if Dovetail in kinds:
-        moved = lambda: results.topic.__setitem__("dovetail", scenarios.dovetail_topic(effort))  # noqa: E731
-        results.attempt("dovetail: topic", moved)
-        results.attempt("dovetail: pending", lambda: results.pending.update(scenarios.pending(effort)))
+        begun = time.monotonic()
+        try:
+            results.found[job.scenario][job.subject] = job.run()
+        except (Unavailable, RuntimeError, OSError, LookupError, ValueError, subprocess.SubprocessError) as error:
+            results.failures.append(f"{job.subject}, {job.scenario}: {error}")
+            CONSOLE.print(f"  failed: {error}", highlight=False, markup=False)
+            if job.scenario == "version":
+                absent.add(job.subject)
+        if job.scenario != "version":
+            CONSOLE.print(f"{job.subject}: {job.scenario} ({time.monotonic() - begun:.0f} s)", highlight=False)
     return results
+
+
+def main() -> int:
+    """Measure, print, write; returns the exit status: 1 when something could not be measured."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="shorter runs, one round, 50,000 pending messages")
+    options.add_argument("--only", default=",".join(GROUPS), help="which of them, with commas")
+    options.add_argument("--no-document", action="store_true", help="print only, leave docs/benchmarks.md alone")
+    given = options.parse_args()
+    groups = given.only.split(",")
+    if unknown := [group for group in groups if group not in GROUPS]:
+        options.error(f"--only {unknown[0]!r}: there are {', '.join(GROUPS)}")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # inherited by every process started
+    effort = QUICK if given.quick else FULL
+    results = carry_out(plan(groups, effort))
+    print_tables(results, CONSOLE)
+    if not given.no_document:
+        write_document(results, effort)
+    return 1 if results.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -168,12 +168,13 @@ def loss(ids: Path, target: Target) -> Loss:
     return Loss(len(accepted), len(accepted - set(seen)), len(seen) - len(set(seen)))
 
 
-def floor_topic(effort: Effort) -> float:
+def floor_topic(effort: Effort) -> dict[str, float]:
     """Messages a second of the bare SQLite loop."""
     with tempfile.TemporaryDirectory(prefix="dovetail-bench-") as folder:
         command = [sys.executable, str(HERE / "floor.py"), "topic", "--folder", folder]
         command += ["--count", str(min(effort.count, 100_000))]
-        return float(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["rate"])
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return {"rate": float(json.loads(done.stdout)["rate"])}
 
 
 class TopicFill(Dovetail):
@@ -188,7 +189,7 @@ class TopicMove(Dovetail):
     project, delivers = "topic-move", False
 
 
-def dovetail_topic(effort: Effort) -> float:
+def dovetail_topic(effort: Effort) -> dict[str, float]:
     """Messages a second from one topic through a mapping to another, after the first was filled."""
     count = min(effort.count, 100_000)
     with stage(TopicFill) as (fill, target):
@@ -206,7 +207,7 @@ def dovetail_topic(effort: Effort) -> float:
                 if time.monotonic() - begun > DRAIN_SECONDS:
                     raise RuntimeError("the topic was not moved in time")
                 time.sleep(0.02)
-            return (count - before) / (time.monotonic() - started)
+            return {"rate": (count - before) / (time.monotonic() - started)}
         finally:
             move.stop()
 
