@@ -1,0 +1,16 @@
+"""The mapping language: JSONata 2.2, compiled to Python.
+
+    expression = compile('items[qty > 0].{"sku": sku, "total": price * qty}')
+    expression.evaluate({"items": [...]})
+
+An expression is immutable and may be evaluated from many threads at once.
+"""
+
+from __future__ import annotations
+
+from .errors import MappingError
+from .expression import Expression, compile
+from .limits import Limits
+from .values import UNDEFINED
+
+__all__ = ["UNDEFINED", "Expression", "Limits", "MappingError", "compile"]

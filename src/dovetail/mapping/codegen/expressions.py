@@ -1,0 +1,107 @@
+"""The whole generator: which part emits which node, and what is common to all nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..nodes import Node
+from .calls import Calls
+from .coder import Ctx, Val
+from .objects import Objects
+from .operators import Operators
+from .paths import Paths
+
+#: kinds whose values are never a sequence that has to be settled
+SETTLED = ("str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
+
+
+class Coder(Operators, Objects, Paths, Calls):
+    """Emits a tree."""
+
+    def main(self, tree: Node) -> None:
+        stack = [tree]
+        while stack:
+            one = stack.pop()
+            self.joined.update(name for name in (one.focus, one.index) if name)
+            if one.type == "index":
+                self.joined.add(one.value)
+            stack.extend(one.children())
+        self.emit("c0 = c")
+        wrap = Node("block")
+        wrap.expressions = [tree]
+        self.declare(self.scope, wrap)
+        self.straight = tree.type == "bind"
+        value = self.value(tree, Ctx("c", single=True))
+        value = self.atom(value)
+        self.emit(f"return {self.escape(value)}")
+
+    def value(self, node: Node, ctx: Ctx) -> Val:
+        """Emit a node; answers its settled value."""
+        self.depth += 1
+        straight = self.straight
+        self.straight = straight and node.type == "bind"
+        if node.type == "path":
+            result = self.path_value(node, ctx)
+        elif node.predicate is None and node.group is None:
+            result = self.settled(node, self.raw(node, ctx))
+        else:
+            result = self.refined(node, ctx)
+        self.straight = straight
+        self.depth -= 1
+        return result
+
+    def path_value(self, node: Node, ctx: Ctx) -> Val:
+        node.keep_singleton = node.keep_singleton or node.keep_array
+        if node.group is not None:
+            current, form = self.path(node, ctx, raw=True)
+            if form == "tuples":
+                return self.group_tuples(node.group, current.name)
+            source = f"({current.name},)" if form == "one" else current.name
+            if form == "value":
+                source = f"steps_of({current.name})"
+            name = self.temp()
+            self.emit(f"{name} = {source} or (U,)")
+            return self.group(node.group, name, True, ctx)
+        current, form = self.path(node, ctx)
+        if form == "tuples":
+            return current
+        return self.finish(node, current, form)
+
+    def refined(self, node: Node, ctx: Ctx) -> Val:
+        """A node that is no path, with its predicates and its group."""
+        current = self.atom(self.raw(node, ctx))
+        if current.kind == "tuples":
+            self.tuple_stages(node.predicate or [], current.name)
+            return current if node.group is None else self.group_tuples(node.group, current.name)
+        form = "value"
+        if node.predicate is not None:
+            current, form = self.filters(node.predicate, current, "filtered")
+        if node.group is not None:
+            return self.group(node.group, current.name, False, ctx)
+        name = self.temp()
+        if form == "items":
+            self.emit(f"{name} = {'keep' if node.keep_array else 'settle'}({current.name})")
+        else:
+            self.emit(f"{name} = {'kept_one' if node.keep_array else 'normal'}({current.name})")
+        return Val(name)
+
+    def settled(self, node: Node, raw: Val) -> Val:
+        if raw.kind in SETTLED or node.type in ("variable", "block", "condition", "bind", "parent"):
+            if not node.keep_array or raw.kind in SETTLED:
+                return raw
+        raw = self.atom(raw)
+        name = self.temp()
+        if node.keep_array:
+            self.emit(f"{name} = keep_value({raw.name})")
+            raw, name = Val(name), self.temp()
+        self.emit(f"{name} = normal({raw.name}) if {raw.name}.__class__ is Seq else {raw.name}")
+        return Val(name)
+
+    def raw(self, node: Node, ctx: Ctx) -> Val:
+        """Emit a node without settling its value."""
+        if node.type == "unary":
+            if node.value == "[":
+                return self.array(node, ctx)
+            return self.construct(node, ctx) if node.value == "{" else self.negative(node, ctx)
+        method: Callable[[Node, Ctx], Val] = getattr(self, f"_{node.type}")
+        return method(node, ctx)

@@ -1,0 +1,148 @@
+"""The way in: a text becomes an `Expression`, which is evaluated as often as you like."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .codegen import Program, compile_tree
+from .errors import MappingError
+from .functions.registry import BUILTINS, native
+from .limits import Limits, State
+from .parser import parse
+from .values import UNDEFINED, Native
+
+DEFAULT = Limits()
+
+
+class Expression:
+    """A compiled expression. It holds no state of an evaluation and may be shared between threads."""
+
+    def __init__(self, text: str, functions: Mapping[str, Native], limits: Limits) -> None:
+        self.text = text
+        self.limits = limits
+        self._functions = functions
+        self._variants: dict[frozenset[str], Program] = {}
+        try:
+            if len(text) > limits.source:
+                raise MappingError("S0502", position=0, value=limits.source)
+            self._program = compile_tree(parse(text), functions, limits)
+        except MappingError as error:
+            error.locate(text, error.position or 0, error.position or 0, None)
+            raise
+        self._run = self._program.run
+        self._stateful = self._program.stateful or self._program.undefined_inside
+
+    def evaluate(
+        self, input: Any = UNDEFINED, bindings: Mapping[str, Any] | None = None, *, environment: Any = None
+    ) -> Any:
+        """The expression's value on `input`, UNDEFINED if it has none.
+
+        bindings: variables by name without `$`; they may be values or functions. environment: the world that `$now`,
+        `$millis` and `$random` see (`now_ms`, `random()`), the machine's own by default. Raises MappingError.
+        """
+        try:
+            if bindings:
+                return self._bound(input, bindings, environment)
+            if self._stateful:
+                value = self._run(input, NOTHING, State(self.limits, input, NOTHING, self, environment))
+                return outside(value) if self._program.undefined_inside else value
+            return self._run(input, NOTHING, None)
+        except MappingError as error:
+            self._place(error, self._program)
+            raise
+        except RecursionError as error:
+            raise self._deep() from error
+
+    def evaluate_text(self, state: State, text: str, focus: Any) -> Any:
+        """`$eval`: a text as an expression, on the root or on `focus`."""
+        try:
+            inner = Expression(text, self._functions, self.limits)
+        except MappingError as error:
+            raise MappingError("D3120", value=error.message) from None
+        try:
+            context, local = state.scope
+            bindings = {**state.bindings, **local}
+            program = inner._for(bindings)
+            return program.run(context if focus is UNDEFINED else focus, bindings, state)
+        except MappingError as error:
+            if error.code == "U1001":
+                raise
+            inner._place(error, program)
+            raise MappingError("D3121", value=error.message) from None
+
+    def _for(self, bindings: Mapping[str, Any]) -> Program:
+        """The program to run with these bindings: built-ins that they hide are looked up."""
+        hidden = self._program.builtins.intersection(bindings)
+        if not hidden:
+            return self._program
+        found = self._variants.get(hidden)
+        if found is None:
+            found = compile_tree(parse(self.text), self._functions, self.limits, hidden)
+            self._variants[hidden] = found
+        return found
+
+    def _bound(self, input: Any, bindings: Mapping[str, Any], environment: Any) -> Any:
+        """Evaluate with variables; those that hide a built-in ask for a program of their own."""
+        program = self._for(bindings)
+        given = {
+            name: native(name, value) if isinstance(value, types.FunctionType | types.MethodType) else value
+            for name, value in bindings.items()
+        }
+        try:
+            value = program.run(input, given, State(self.limits, input, given, self, environment))
+        except MappingError as error:
+            self._place(error, program)
+            raise
+        return outside(value) if program.undefined_inside else value
+
+    def _place(self, error: MappingError, program: Program) -> None:
+        """Name the place of an error: the innermost line of generated code that it passed through."""
+        if error.line is not None:
+            return
+        ident = error.node
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == "<mapping>" and error.node is None:
+                ident = trace.tb_lineno - 1
+            trace = trace.tb_next
+        if ident is not None and 0 < ident < len(program.places):
+            place = program.places[ident]
+            error.locate(self.text, place.position, place.start, place.token)
+        else:
+            error.locate(self.text, 0, 0, None)
+
+    def _deep(self) -> MappingError:
+        error = MappingError("U1001", value="The expression is nested too deeply while running")
+        error.locate(self.text, 0, 0, None)
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Expression {self.text[:60]!r}>"
+
+
+NOTHING: dict[str, Any] = {}
+
+
+def outside(value: Any) -> Any:
+    """A value as it leaves: a match group that took no part is null."""
+    if isinstance(value, dict):
+        return {key: outside(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [None if one is UNDEFINED else outside(one) for one in value]
+    return value
+
+
+def compile(
+    text: str, *, functions: Mapping[str, Callable[..., Any] | Native] | None = None, limits: Limits | None = None
+) -> Expression:
+    """Compile an expression. Raises MappingError with line and column if its text is wrong.
+
+    functions: further functions by name without `$`; plain callables, or `define(...)` for a checked signature.
+    limits: see `Limits`; None means the defaults.
+    """
+    known: Mapping[str, Native] = BUILTINS
+    if functions:
+        known = {**BUILTINS, **{name: native(name, one) for name, one in functions.items()}}
+    return Expression(text, known, limits or DEFAULT)

@@ -1,0 +1,64 @@
+"""Sums and their like over arrays of numbers."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+from ..runtime import rounded, tidy
+from ..values import UNDEFINED
+from .declare import Declared, function
+
+U = UNDEFINED
+FUNCTIONS: list[Declared] = []
+
+
+def added(numbers: Any) -> Any:
+    """The numbers' sum, added from left to right as doubles; integers stay integers as long as a double holds them."""
+    total: Any = 0
+    for one in numbers:
+        if one.__class__ is Decimal:
+            one = float(one)
+        total = total + one
+    return rounded(total)
+
+
+@function(FUNCTIONS, "<a<n>:n>", ("$sum([5, 1, 3])", 9))
+def sum_(numbers: Any) -> Any:
+    """The sum of an array of numbers."""
+    if numbers is U:
+        return U
+    total = added(numbers)
+    return tidy(total) if total.__class__ is float else total
+
+
+@function(FUNCTIONS, "<a:n>", ("$count([1, 2, 3])", 3), ("$count(nothing)", 0))
+def count(items: Any) -> Any:
+    """The number of items of an array; 0 where nothing is."""
+    return 0 if items is U else len(items)
+
+
+@function(FUNCTIONS, "<a<n>:n>", ("$max([5, 3, 7])", 7))
+def max_(numbers: Any) -> Any:
+    """The greatest number of an array."""
+    return U if numbers is U or not numbers else max(numbers, key=ranked)
+
+
+@function(FUNCTIONS, "<a<n>:n>", ("$min([5, 3, 7])", 3))
+def min_(numbers: Any) -> Any:
+    """The least number of an array."""
+    return U if numbers is U or not numbers else min(numbers, key=ranked)
+
+
+def ranked(value: Any) -> Any:
+    return float(value) if value.__class__ is Decimal else value
+
+
+@function(FUNCTIONS, "<a<n>:n>", ("$average([5, 1, 3])", 3))
+def average(numbers: Any) -> Any:
+    """The mean of an array of numbers."""
+    if numbers is U or not numbers:
+        return U
+    mean = added(numbers) / len(numbers)
+    return tidy(mean) if math.isfinite(mean) else mean

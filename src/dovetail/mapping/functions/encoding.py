@@ -1,0 +1,92 @@
+"""Base64 and URL encoding."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import MappingError
+from ..values import UNDEFINED
+from .declare import Declared, function
+
+U = UNDEFINED
+FUNCTIONS: list[Declared] = []
+COMPONENT = "-_.!~*'()"
+WHOLE = COMPONENT + ";/?:@&=+$,#"
+_escape = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_foreign = re.compile(r"[^A-Za-z0-9+/]")
+
+
+@function(FUNCTIONS, "<s-:s>", ('$base64encode("myuser:mypass")', "bXl1c2VyOm15cGFzcw=="))
+def base64encode(text: Any) -> Any:
+    """The base64 form of a text's bytes, one byte a character (the low eight bits of its code)."""
+    if text is U:
+        return U
+    return base64.b64encode(bytes(ord(one) & 0xFF for one in text)).decode()
+
+
+@function(FUNCTIONS, "<s-:s>", ('$base64decode("bXl1c2VyOm15cGFzcw==")', "myuser:mypass"))
+def base64decode(text: Any) -> Any:
+    """The text whose characters are the bytes of a base64 form."""
+    if text is U:
+        return U
+    clean = _foreign.sub("", text.replace("-", "+").replace("_", "/").partition("=")[0])
+    if len(clean) % 4 == 1:
+        clean = clean[:-1]
+    try:
+        return base64.b64decode(clean + "=" * (-len(clean) % 4)).decode("latin-1")
+    except binascii.Error:
+        return ""
+
+
+def encoded(text: Any, safe: str, name: str) -> Any:
+    if text is U:
+        return U
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError:
+        raise MappingError("D3140", value=text, function=name) from None
+
+
+@function(FUNCTIONS, "<s-:s>", ('$encodeUrlComponent("?x=test")', "%3Fx%3Dtest"))
+def encodeUrlComponent(text: Any) -> Any:  # noqa: N802
+    """`text` as a part of a URL, everything special escaped."""
+    return encoded(text, COMPONENT, "encodeUrlComponent")
+
+
+@function(FUNCTIONS, "<s-:s>", ('$encodeUrl("https://a.example/?x=å")', "https://a.example/?x=%C3%A5"))
+def encodeUrl(text: Any) -> Any:  # noqa: N802
+    """`text` as a URL: what has a meaning in URLs stays."""
+    return encoded(text, WHOLE, "encodeUrl")
+
+
+def decoded(text: Any, keep: str, name: str) -> Any:
+    if text is U:
+        return U
+
+    def plain(match: re.Match[str]) -> str:
+        letters = bytes.fromhex(match.group().replace("%", "")).decode()
+        return "".join(f"%{ord(one):02X}" if one in keep else one for one in letters)
+
+    try:
+        made = _escape.sub(plain, text)
+    except UnicodeDecodeError:
+        raise MappingError("D3140", value=text, function=name) from None
+    if "%" in _escape.sub("", text):
+        raise MappingError("D3140", value=text, function=name)
+    return made
+
+
+@function(FUNCTIONS, "<s-:s>", ('$decodeUrlComponent("%3Fx%3Dtest")', "?x=test"))
+def decodeUrlComponent(text: Any) -> Any:  # noqa: N802
+    """The text that `$encodeUrlComponent` was given."""
+    return decoded(text, "", "decodeUrlComponent")
+
+
+@function(FUNCTIONS, "<s-:s>", ('$decodeUrl("https://a.example/?x=%C3%A5")', "https://a.example/?x=å"))
+def decodeUrl(text: Any) -> Any:  # noqa: N802
+    """The text that `$encodeUrl` was given."""
+    return decoded(text, ";/?:@&=+$,#", "decodeUrl")

@@ -1,0 +1,106 @@
+"""Tuple streams, on which `@$v`, `#$i` and `%` work: each tuple carries its item and what was bound on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .runtime import Term, append, grouped, ordered, pick, select
+from .values import LISTS, UNDEFINED
+
+U = UNDEFINED
+Tuple = dict[str, Any]
+
+
+class Tuples(list[Tuple]):
+    """A stream that leaves its path, to be taken up by the path around it."""
+
+    __slots__ = ()
+
+
+def stream(items: Any) -> Tuples:
+    return Tuples({"@": item} for item in items)
+
+
+def items_in(tuples: Tuples) -> list[Any]:
+    return [one["@"] for one in tuples]
+
+
+def join(
+    state: Any, step: Callable[[Tuple], Any], tuples: Tuples, focus: str | None, index: str | None, label: str | None
+) -> Tuples:
+    """Evaluate a step on every tuple; each result makes a tuple with what was bound before and what is bound here."""
+    found = Tuples()
+    for before in tuples:
+        results = step(before)
+        if results is U:
+            continue
+        if results.__class__ is Tuples:
+            found.extend({**before, **one} for one in results)
+            continue
+        if results.__class__ not in LISTS:
+            results = (results,)
+        state.turns(results)
+        state.cells(len(results))
+        for place, result in enumerate(results):
+            made = dict(before)
+            if focus is not None:
+                made[focus] = result
+            else:
+                made["@"] = result
+            if index is not None:
+                made[index] = place
+            if label is not None:
+                made[label] = before["@"]
+            found.append(made)
+    return found
+
+
+def sort_tuples(tuples: Tuples, terms: tuple[Term, ...], index: str | None) -> Tuples:
+    found = Tuples(ordered(tuples, terms))
+    if index is not None:
+        number_tuples(found, index)
+    return found
+
+
+def number_tuples(tuples: Tuples, name: str) -> None:
+    for place, one in enumerate(tuples):
+        one[name] = place
+
+
+def pick_tuple(tuples: Tuples, index: int) -> Tuples:
+    found = pick(list(tuples), index)
+    return Tuples([found] if found.__class__ is dict else [])
+
+
+def filter_tuples(state: Any, tuples: Tuples, test: Callable[[Tuple], Any]) -> Tuples:
+    found = Tuples()
+    state.turns(tuples)
+    for place, one in enumerate(tuples):
+        select(test(one), place, len(tuples), one, found)
+    return found
+
+
+def group_joined(state: Any, tuples: Tuples, pairs: tuple[tuple[Any, Any], ...]) -> dict[str, Any]:
+    """`path{key: value}` on a stream: a group's variables hold what its tuples held, together."""
+    groups: dict[str, list[Any]] = {}
+    state.turns(tuples)
+    for one in tuples:
+        for place, (key, _) in enumerate(pairs):
+            grouped(groups, key(one), place, one)
+    made: dict[str, Any] = {}
+    for name, entry in groups.items():
+        value = pairs[entry[0]][1](reduced(entry[1]))
+        if value is not U:
+            made[name] = value
+    return made
+
+
+def reduced(tuples: Any) -> Tuple:
+    if tuples.__class__ is dict:
+        return dict(tuples)
+    merged = dict(tuples[0])
+    for one in tuples[1:]:
+        for name, value in one.items():
+            merged[name] = append(merged.get(name, U), value)
+    return merged

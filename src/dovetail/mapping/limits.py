@@ -1,0 +1,124 @@
+"""Bounds on one evaluation: time, depth and the memory that it may fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..clock import SystemClock, SystemIds
+from .errors import MappingError
+
+#: loop turns and calls between two looks at the clock
+BUDGET = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one evaluation may use.
+
+    seconds: running time. depth: nested evaluation, as JSONata counts it. sequence: items in one list. text: characters in
+    one string. size: cells built in all, where a list item is one cell and four characters are one. source: characters of
+    the expression's text. evaluate: whether `$eval` may run text as an expression.
+    """
+
+    seconds: float = 1.0
+    depth: int = 200
+    sequence: int = 10_000_000
+    text: int = 10_000_000
+    size: int = 12_000_000
+    source: int = 1_000_000
+    evaluate: bool = True
+
+
+class Environment(Protocol):
+    """What an evaluation may know of the world. `now_ms` is fixed for one evaluation."""
+
+    @property
+    def now_ms(self) -> int: ...
+
+    def random(self) -> float: ...
+
+
+class SystemEnvironment:
+    """The world as it is at the first question: the wall clock's now, and dice."""
+
+    __slots__ = ("_ids", "_now")
+
+    def __init__(self) -> None:
+        self._now: int | None = None
+        self._ids: SystemIds | None = None
+
+    @property
+    def now_ms(self) -> int:
+        if self._now is None:
+            self._now = SystemClock().now_ms()
+        return self._now
+
+    def random(self) -> float:
+        if self._ids is None:
+            self._ids = SystemIds()
+        return min(self._ids.uniform(0.0, 1.0), 0.9999999999999999)
+
+
+_monotonic = SystemClock().monotonic
+
+
+class State:
+    """The running account of one evaluation. Generated code charges `left`; the rest is called when that is spent."""
+
+    __slots__ = ("bindings", "deadline", "depth", "environment", "left", "limits", "root", "scope", "size", "world")
+
+    def __init__(self, limits: Limits, root: Any, bindings: Any, world: Any, environment: Any) -> None:
+        self.limits = limits
+        self.left = BUDGET
+        self.deadline = 0.0
+        self.depth = 0
+        self.size = limits.size
+        self.root = root
+        self.scope: tuple[Any, dict[str, Any]] = (root, {})
+        self.bindings = bindings
+        self.world = world
+        self.environment = SystemEnvironment() if environment is None else environment
+
+    def tick(self) -> None:
+        """Look at the clock; called when `left` has run out."""
+        self.left = BUDGET
+        now = _monotonic()
+        if self.deadline == 0.0:
+            self.deadline = now + self.limits.seconds
+        elif now > self.deadline:
+            raise MappingError("U1001", value=f"The expression ran for longer than {self.limits.seconds:g} s")
+
+    def turns(self, items: list[Any]) -> Any:
+        """Charge a loop over `items`; a long one looks at the clock on its way."""
+        count = len(items)
+        self.left -= count
+        if self.left < 0:
+            self.tick()
+            if count > BUDGET:
+                return self._slowly(items)
+        return items
+
+    def _slowly(self, items: list[Any]) -> Any:
+        for start in range(0, len(items), BUDGET):
+            self.tick()
+            yield from items[start : start + BUDGET]
+
+    def deep(self) -> None:
+        raise MappingError("U1001", value=f"The expression is nested deeper than {self.limits.depth} while running")
+
+    def cells(self, count: int) -> None:
+        """Charge `count` list items that are about to be built."""
+        if count > self.limits.sequence:
+            raise MappingError("D2015", value=self.limits.sequence)
+        self.size -= count
+        if self.size < 0:
+            raise MappingError("U1001", value=f"The expression builds more than {self.limits.size} items")
+
+    def chars(self, count: int) -> None:
+        """Charge a string of `count` characters that is about to be built."""
+        if count > self.limits.text:
+            raise MappingError("U1001", value=f"A string of {count} characters is longer than {self.limits.text}")
+        self.size -= count >> 2
+        if self.size < 0:
+            raise MappingError("U1001", value=f"The expression builds more than {self.limits.size} items")
