@@ -42,6 +42,7 @@ from dovetail.sdk.context import (
     Log,
     Result,
 )
+from dovetail.sdk.handing import hand_over
 from dovetail.sdk.http import Handler, Request, Respond, Routes
 from dovetail.sdk.registry import Plugin
 from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step
@@ -55,5 +56,5 @@ __all__ = [
     "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
     "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
     "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Threads", "Throttled",
-    "Unavailable", "field", "seeded",
+    "Unavailable", "field", "hand_over", "seeded",
 ]  # fmt: skip
