@@ -89,7 +89,7 @@ class Server:
             telemetry.health.started()
             self.url = f"http://{options.host}:{listener.port}"
             self.admin_url = admin.url
-            self._places.announce(admin.url)
+            self._places.announce(admin.url, self.url)
             stack.callback(self._places.retire)
             log.info("serving", project=project.name, http=self.url, admin=admin.url, flows=sorted(engine.flows))
             await self._until_told(engine)

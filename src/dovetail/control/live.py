@@ -41,6 +41,7 @@ class Live:
     async def carry_out(self, work: Work) -> None:
         """With the next group commit; then each flow's timer looks for what is due."""
         writer = self._engine.writer
+        self._engine.hook("before_redrive_commit")
         if not writer.available:
             raise Unavailable("the store takes nothing at the moment", after=2.0)
         moves = writer.moves

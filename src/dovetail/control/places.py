@@ -14,10 +14,11 @@ FOLDER = ".dovetail"
 
 
 class Server(msgspec.Struct):
-    """What a running server writes down about itself: the address of its admin API and its process."""
+    """What a running server writes down about itself: its admin API, its process, where flows listen for HTTP."""
 
     url: str
     pid: int
+    http: str = ""
 
 
 class Places:
@@ -67,10 +68,10 @@ class Places:
             raise StoreError(f"{self.token} holds no token: delete it and start the server again")
         return token
 
-    def announce(self, url: str) -> None:
-        """Write down where this process' admin API listens (in one move, so that nobody reads half of it)."""
+    def announce(self, url: str, http: str) -> None:
+        """Write down where this process listens (in one move, so that nobody reads half of it)."""
         draft = self.server.with_name("server.json.tmp")
-        draft.write_bytes(msgspec.json.encode(Server(url, os.getpid())))
+        draft.write_bytes(msgspec.json.encode(Server(url, os.getpid(), http)))
         draft.replace(self.server)
 
     def retire(self) -> None:
