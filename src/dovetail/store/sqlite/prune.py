@@ -10,7 +10,6 @@ from itertools import takewhile
 import apsw
 
 from dovetail.store.sqlite.database import Database
-from dovetail.store.sqlite.writer import ended
 
 _LOOK = 10  # entries looked at for one that may go
 _ENDED = 10
@@ -31,7 +30,7 @@ class Pruner:
             gone = self._walk(before_ms, limit)
             if gone:
                 self._db.begin(lambda connection: _delete(connection, gone, self._flows()))
-                error, cancelled = await ended(self._db.threads.start(self._db.finish))
+                error, cancelled = await self._db.threads.run(self._db.finish)
                 if error:
                     self._db.settle(error)
                 if cancelled:

@@ -23,7 +23,6 @@ from dovetail.store.sqlite.progress import Progresses
 from dovetail.store.sqlite.prune import Pruner
 from dovetail.store.sqlite.register import Register
 from dovetail.store.sqlite.search import Search
-from dovetail.store.sqlite.writer import ended
 
 
 class SqliteStore(base.Store):
@@ -120,7 +119,7 @@ class SqliteStore(base.Store):
                 return after
 
             after = self._db.begin(write)
-            error, cancelled = await ended(self._db.threads.start(self._db.finish))
+            error, cancelled = await self._db.threads.run(self._db.finish)
             if error:
                 self._db.settle(error, numbers.txn)
             self._numbers = after
@@ -133,9 +132,7 @@ class SqliteStore(base.Store):
         large = apply.large(work)
         if not large:
             return {}
-        packed, cancelled = await ended(
-            self._db.threads.start(lambda: {id(entry): apply.pack(entry.body) for entry in large})
-        )
+        packed, cancelled = await self._db.threads.run(lambda: {id(entry): apply.pack(entry.body) for entry in large})
         if cancelled:
             raise asyncio.CancelledError
         return packed

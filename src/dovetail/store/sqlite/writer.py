@@ -5,12 +5,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+# A thread that comes back from the disk asks for the interpreter lock once in this many seconds. At Python's default of
+# 5 ms, and with a busy event loop that lets go of the lock for moments only, commits took up to half a second.
+SWITCH = 0.0002
+
+
+class Job(Generic[T]):
+    """Something for the writer's thread. It runs to its end whatever becomes of who waits for it."""
+
+    __slots__ = ("_done", "_loop", "_result", "_waiter", "_work")
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter = self._loop.create_future()
+        self._work = work
+        self._done = False
+        self._result: T
+
+    def run(self) -> None:
+        """In the writer's thread."""
+        self._result = self._work()
+
+    def announce(self) -> None:
+        """In the writer's thread: wake who waits. A loop that was closed meanwhile has nobody left to tell."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._done = True
+        if not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def ended(self) -> tuple[T, bool]:
+        """Wait for the end even while being cancelled: the result, and whether the caller was cancelled meanwhile."""
+        cancelled = False
+        while not self._done:
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                cancelled = True
+                self._waiter = self._loop.create_future()
+        return self._result, cancelled
 
 
 class Writer:
@@ -21,17 +63,19 @@ class Writer:
     """
 
     def __init__(self) -> None:
+        if sys.getswitchinterval() > SWITCH:
+            sys.setswitchinterval(SWITCH)
         self.gate = threading.Lock()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="dovetail-store", daemon=True)
         self._thread.start()
 
-    def start(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Hand over a job. It runs to its end whatever becomes of the caller."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    async def run(self, work: Callable[[], T]) -> tuple[T, bool]:
+        """Hand over a job and wait for its end: its result, and whether the caller was cancelled meanwhile."""
+        job = Job(work)
         self.gate.acquire()
-        self._jobs.put((job, done))
-        return done
+        self._jobs.put(job)  # type: ignore[arg-type]  # results differ from job to job
+        return await job.ended()
 
     def stop(self) -> None:
         """End the thread after the job it has; safe to call twice."""
@@ -39,22 +83,7 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, done = item
-            result = job()
+        while (job := self._jobs.get()) is not None:
+            job.run()
             self.gate.release()
-            # A loop that was closed meanwhile has nobody left to tell.
-            with contextlib.suppress(RuntimeError):
-                done.get_loop().call_soon_threadsafe(done.set_result, result)
-
-
-async def ended(done: asyncio.Future[T]) -> tuple[T, bool]:
-    """Wait until a job has ended, even while being cancelled: its result, and whether the caller was cancelled
-    meanwhile."""
-    cancelled = False
-    while not done.done():
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            cancelled = True
-    return done.result(), cancelled
+            job.announce()
