@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
 _SLICE = 16 * 1024  # fed to the parser at once: what a full queue of answers can be overshot by
+_CHUNKED = 8  # how much larger than itself a body may come, in chunks
 _STRAY = 64 * 1024  # a body that nobody wants is still read up to here, so that the connection can be kept
 _SINGLE = frozenset({"host", "content-type", "content-encoding", "authorization", "expect"})
 
@@ -63,7 +64,7 @@ class Connection(asyncio.Protocol):
     """One client. Made by the listener, which also calls `check` once a second and `leave` when it drains."""
 
     __slots__ = (
-        "_asked", "_body_size", "_chunks", "_deaf", "_exchange", "_fresh", "_head_size", "_held", "_last", "_limits",
+        "_asked", "_body_size", "_chunks", "_deaf", "_exchange", "_fed", "_fresh", "_held", "_last", "_limits",
         "_listener", "_method", "_names", "_parser", "_paused", "_peer", "_request", "_route", "_since", "_state",
         "_transport", "_upgrade", "_url", "_values", "_write_paused", "row",
     )  # fmt: skip
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._url = b""
         self._state = _IDLE
-        self._head_size = self._body_size = 0
+        self._fed = self._body_size = 0
         self._held = b""
         self._exchange: Exchange | None = None  # of the request whose body is being read
         self._fresh = True  # nothing was read yet
@@ -151,10 +152,13 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._end(Stop(400, "malformed_request", f"this is not an HTTP/1.1 request: {error}"))
             break
-        if self._state == _HEAD:
-            self._head_size += len(data)
-            if self._head_size > self._limits.max_head + _SLICE:
-                self._end(_too_large_head(self._limits.max_head))
+        if self._state != _IDLE:
+            self._fed += len(data)
+            if self._state == _HEAD:
+                if self._fed > self._limits.max_head + _SLICE:
+                    self._end(_too_large_head(self._limits.max_head))
+            elif self._fed > self._limits.max_head + _SLICE + _CHUNKED * self._route.max_body:
+                self._fail(_too_large(self._route))  # endless chunk extensions or trailers
 
     def _feed_slices(self, data: bytes) -> None:
         view = memoryview(data)
@@ -208,13 +212,15 @@ class Connection(asyncio.Protocol):
             url = self._url + url
         else:
             self._state = _HEAD
-            self._head_size = 0
+            self._fed = 0
             self._since = self._listener.now
         self._url = url
         if len(url) > self._limits.max_url:
             raise Stop(414, "url_too_long", f"the URL is longer than {self._limits.max_url} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state == _BODY:
+            return  # a trailer: nobody asked for one, and it must not pass for a header
         self._names.append(name)
         self._values.append(value)
 

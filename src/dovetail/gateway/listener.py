@@ -61,7 +61,7 @@ class Listener:
         self.port = self._server.sockets[0].getsockname()[1]
         self._tick()
 
-    async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 - a total, not for the caller to cancel
+    async def drain(self, timeout: float) -> int:
         """Stop accepting, let the requests that came in be answered, and close.
 
         Returns how many connections had to be cut after `timeout` seconds.

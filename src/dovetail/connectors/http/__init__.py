@@ -1,5 +1,6 @@
 """HTTP: webhooks as a source, calls as operations of a connection."""
 
-from dovetail.connectors.http.webhook import Webhook
+from dovetail.connectors.http.connection import HttpConnection
+from dovetail.connectors.http.webhook import WebhookSource
 
-__all__ = ["Webhook"]
+__all__ = ["HttpConnection", "WebhookSource"]

@@ -74,7 +74,7 @@ class Config(Spec):
     )  # fmt: skip
 
 
-class Webhook(Source):
+class WebhookSource(Source):
     """Messages come as HTTP requests; each is answered when its fate at the door is known."""
 
     Config = Config
