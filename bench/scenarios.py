@@ -178,36 +178,34 @@ def floor_topic(effort: Effort) -> dict[str, float]:
 
 
 class TopicFill(Dovetail):
-    """The project that fills the topic by webhook."""
+    """The flow that fills the topic by webhook."""
 
-    project, delivers = "topic-fill", False
+    flow, path, delivers = "fill", "/hooks/fill", False
 
 
 class TopicMove(Dovetail):
-    """The project whose flow reads the topic, maps and publishes to another."""
+    """The flow that reads the topic, maps and publishes to another."""
 
-    project, delivers = "topic-move", False
+    flow, delivers = "move", False
 
 
 def dovetail_topic(effort: Effort) -> dict[str, float]:
     """Messages a second from one topic through a mapping to another, after the first was filled."""
     count = min(effort.count, 100_000)
     with stage(TopicFill) as (fill, target):
-        assert isinstance(fill, Dovetail)
         load(fill, count, DRAIN_SECONDS)
         settle(fill, target)
         fill.stop()
         move = TopicMove(fill.folder, target.port)
+        move.deploy()
         try:
-            begun = time.monotonic()
             move.start()
-            started = time.monotonic()
-            before = move.flow("move")["done"]
-            while move.flow("move")["done"] < count:
+            begun, before = time.monotonic(), move.counts()["done"]
+            while (done := move.counts()["done"]) < count:
                 if time.monotonic() - begun > DRAIN_SECONDS:
-                    raise RuntimeError("the topic was not moved in time")
-                time.sleep(0.02)
-            return {"rate": (count - before) / (time.monotonic() - started)}
+                    raise RuntimeError(f"only {done:,} of {count:,} messages were moved in {DRAIN_SECONDS:.0f} s")
+                time.sleep(0.05)
+            return {"rate": (done - before) / (time.monotonic() - begun)}
         finally:
             move.stop()
 
@@ -220,10 +218,11 @@ def pending(effort: Effort) -> dict[str, float]:
         while accepted < effort.pending:
             accepted += load(subject, 100_000, DRAIN_SECONDS, first=accepted)["accepted"]
             print(f"    {accepted:,} pending", flush=True)
+        assert isinstance(subject, Dovetail)
         assert subject.process
         memory = subject.process.memory()
         subject.stop()
-        size = sum(file.stat().st_size for file in (subject.folder / "data").rglob("*") if file.is_file())
+        size = sum(file.stat().st_size for file in subject.store.rglob("*") if file.is_file())
         target.command("back")
         begun = time.monotonic()
         subject.start()

@@ -14,6 +14,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from order import SECRET
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent / ".tools"
@@ -31,11 +34,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(port: int, method: str, path: str, document: object = None) -> Any:
+def ask(port: int, method: str, path: str, document: object = None, token: str = "") -> Any:
     """One JSON call on loopback; raises OSError without an answer and RuntimeError for one that is not 2xx."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, json.dumps(document), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        connection.request(method, path, json.dumps(document), headers)
         response = connection.getresponse()
         answer = response.read()
     except http.client.HTTPException as error:
@@ -190,40 +194,60 @@ class FloorDeliver(FloorAccept):
 
 
 class Dovetail(Subject):
-    """``dovetail run bench/project``."""
+    """``dovetail run`` on bench/project, reduced to the flow that is measured."""
 
     name = "dovetail"
-    project = "deliver"
+    flow = "deliver"
+
+    def deploy(self) -> None:
+        """A copy of the project; a second subject on the same folder takes its own flow and keeps the store."""
+        project = self.folder / "project"
+        shutil.rmtree(project, ignore_errors=True)
+        shutil.copytree(HERE / "project", project)
+        for flow in (project / "flows").iterdir():
+            if flow.stem != self.flow:
+                flow.unlink()
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        command = [sys.executable, "-m", "dovetail", "run", str(HERE / "project" / self.project)]
-        command += ["--data", str(self.folder / "data"), "--port", str(self.port)]
-        return command, {
-            "TARGET_URL": f"http://127.0.0.1:{self.target}",
-            "DOVETAIL_SECRET_BENCH": "bench-secret",
-        }
+        command = [str(Path(sys.executable).with_name("dovetail")), "run", str(self.folder / "project")]
+        command += ["--store", str(self.store), "--port", str(self.port), "--admin-port", "0"]
+        return command, {"TARGET_URL": f"http://127.0.0.1:{self.target}", "DOVETAIL_SECRET_BENCH": SECRET}
+
+    def admin(self, path: str) -> Any:
+        """Ask the admin API. Raises OSError when it does not answer, RuntimeError when it refuses."""
+        assert self.process
+        places = json.loads((self.store / "server.json").read_text())
+        if places["pid"] != self.process.child.pid:
+            raise ConnectionError("the process of before a kill wrote this address")
+        token = (self.store / "admin.token").read_text().strip()
+        return ask(urlsplit(places["url"]).port or 0, "GET", path, token=token)
 
     def ready(self) -> bool:
         try:
-            ask(self.port, "GET", "/ready")
+            self.admin("/readyz")
         except (OSError, RuntimeError):
             return False
         return True
 
     def drained(self) -> bool | None:
-        return all(flow["pending"] == 0 for flow in ask(self.port, "GET", "/status")["flows"])
+        return all(flow["pending"] == 0 for flow in self.admin("/api/status")["flows"])
 
-    def flow(self, name: str) -> dict[str, int]:
-        """The counts of one flow: accepted, done, dead, discarded, pending."""
-        flows = ask(self.port, "GET", "/status")["flows"]
-        return next(flow for flow in flows if flow["flow"] == name)
+    def counts(self) -> dict[str, int]:
+        """The counts of the flow: accepted, done, dead, discarded, pending."""
+        flows = self.admin("/api/status")["flows"]
+        return next(flow for flow in flows if flow["flow"] == self.flow)
 
 
 class DovetailAccept(Dovetail):
     """Accepts, verifies, validates, dedupes, journals; the flow then discards by its filter."""
 
     name = "dovetail, accept only"
-    project = "accept"
+    flow = "accept"
+    path = "/hooks/accept"
     delivers = False
 
 

@@ -7,12 +7,12 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = ("erp", "warehouse", "accounting", "backoffice")
@@ -20,12 +20,13 @@ STOP_SECONDS = 30
 P = TypeVar("P", bound="Part")
 
 
-def ask(port: int, method: str, path: str, document: object = None) -> Any:
+def ask(port: int, method: str, path: str, document: object = None, token: str = "") -> Any:
     """One JSON call on loopback; raises OSError when there is no answer and RuntimeError for one that is not 2xx."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         body = None if document is None else json.dumps(document)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         answer = response.read()
     except http.client.HTTPException as error:
@@ -35,13 +36,6 @@ def ask(port: int, method: str, path: str, document: object = None) -> Any:
     if response.status >= 300:
         raise RuntimeError(f"{method} {path} on port {port}: {response.status} {answer[:300].decode(errors='replace')}")
     return json.loads(answer)
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Part:
@@ -96,13 +90,14 @@ class SystemPart(Part):
 
 
 class Dovetail(Part):
-    """``dovetail run`` on the project beside this file."""
+    """``dovetail run`` on the project beside this file, on free ports that it writes down in its store's folder."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.port = int(environment["DOVETAIL_PORT"])
-        command = [sys.executable, "-m", "dovetail", "run", str(HERE / "project")]
-        command += ["--data", str(folder / "dovetail"), "--port", str(self.port)]
-        super().__init__("dovetail", command, folder, environment)
+        self.store = folder / "dovetail"
+        program = Path(sys.executable).with_name("dovetail")
+        command = [str(program), "run", str(HERE / "project"), "--store", str(self.store)]
+        super().__init__("dovetail", [*command, "--port", "0", "--admin-port", "0"], folder, environment)
+        self.url, self.admin, self.token = "", 0, ""
 
     def wait_ready(self, seconds: float = 30) -> None:
         """Return once it accepts work; raises RuntimeError when it ends or does not come up."""
@@ -111,7 +106,10 @@ class Dovetail(Part):
             if self.process.poll() is not None:
                 raise RuntimeError(self.failure())
             try:
-                ask(self.port, "GET", "/ready")
+                places = json.loads((self.store / "server.json").read_text())
+                self.url, self.admin = places["http"], urlsplit(places["url"]).port or 0
+                self.token = (self.store / "admin.token").read_text().strip()
+                ask(self.admin, "GET", "/readyz")
             except (OSError, RuntimeError):
                 time.sleep(0.1)
             else:
@@ -120,7 +118,7 @@ class Dovetail(Part):
 
     def status(self) -> dict[str, dict[str, int]]:
         """Counts per flow: accepted, done, dead, discarded, pending."""
-        answer = ask(self.port, "GET", "/status")
+        answer = ask(self.admin, "GET", "/api/status", token=self.token)
         return {flow["flow"]: flow for flow in answer["flows"]}
 
 
@@ -130,19 +128,19 @@ class Cast:
     def __init__(self, folder: Path) -> None:
         self.parts: list[Part] = []
         self.folder = folder
-        secret, port = secrets.token_hex(16), free_port()
+        secret = secrets.token_hex(16)
         tokens = {name: secrets.token_hex(16) for name in SYSTEMS}
         try:
             systems = {name: self.add(SystemPart(name, folder, {}, tokens[name])) for name in SYSTEMS}
             environment = {f"{name.upper()}_URL": system.url for name, system in systems.items()}
             environment |= {f"DOVETAIL_SECRET_{name.upper()}_TOKEN": token for name, token in tokens.items()}
-            environment |= {"DOVETAIL_SECRET_SHOP_WEBHOOK": secret, "DOVETAIL_PORT": str(port)}
+            environment |= {"DOVETAIL_SECRET_SHOP_WEBHOOK": secret}
             self.dovetail = self.add(Dovetail(folder, environment))
-            webhook = f"http://127.0.0.1:{port}/hooks/shop/orders"
+            self.dovetail.wait_ready()
+            webhook = f"{self.dovetail.url}/hooks/shop/orders"
             self.shop = self.add(
                 SystemPart("shop", folder, {"SHOP_WEBHOOK_URL": webhook, "SHOP_WEBHOOK_SECRET": secret})
             )
-            self.dovetail.wait_ready()
         except BaseException:
             self.stop()
             raise

@@ -1,6 +1,6 @@
 """The story of the shop: 2,000 orders, some told twice, some junk, the ERP away for a while; then the reconciliation.
 
-``python examples/shop/story.py`` plays it and keeps serving until Ctrl-C. With ``ONCE=1`` in the environment it ends
+``python examples/shop/story.py`` plays it and keeps serving until Ctrl-C. With ``--once`` (or ``ONCE=1``) it ends
 after the reconciliation: status 0 when every order is accounted for, 1 when not, 2 when a part of the story failed.
 """
 
@@ -110,7 +110,9 @@ def report(rows: list[Row], junk: list[Junk]) -> bool:
 
 def serve(cast: Cast) -> None:
     """Keep everything up until Ctrl-C."""
-    say(f"Dovetail serves on http://127.0.0.1:{cast.dovetail.port}")
+    project, store = HERE / "project", cast.dovetail.store
+    say(f"Dovetail serves on {cast.dovetail.url}")
+    say(f"Look around:        dovetail status {project} --store {store}")
     say(f"Another 100 orders: curl -X POST http://127.0.0.1:{cast.shop.control}/campaign -d '{{\"orders\": 100}}'")
     say(f"The ERP away:       curl -X PUT http://127.0.0.1:{cast.erp.control}/faults -d '{{\"down\": true}}'")
     say("Ctrl-C ends it.")
@@ -141,7 +143,7 @@ def main() -> int:
         good = report(*reconcile(cast.folder, cast.dovetail.status()))
         say("Every order is accounted for." if good else "Orders are NOT accounted for, see the table.")
         status = 0 if good else 1
-        if os.environ.get("ONCE") != "1":
+        if "--once" not in sys.argv[1:] and os.environ.get("ONCE") != "1":
             serve(cast)
     except RuntimeError as error:
         say(f"The story stopped: {error}")
