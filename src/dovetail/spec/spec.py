@@ -80,7 +80,7 @@ class Spec:
         if isinstance(value, cls):
             return value
         main = cls.main_field()
-        if not isinstance(value, Mapping) and main is not None and value is not None:
+        if main is not None and value is not None and cls.is_bare(value):
             result = _convert(cls, main, value, path, report)
             values = INVALID if result is INVALID else cls._defaults({main.attribute: result}, path, report)
         elif isinstance(value, Mapping):
@@ -113,6 +113,19 @@ class Spec:
     def main_field(cls) -> Field | None:
         """The field that a bare value sets."""
         return next((declared for declared in cls._declared.values() if declared.main), None)
+
+    @classmethod
+    def is_bare(cls, value: Any) -> bool:
+        """Whether `value` is the main field's value rather than a mapping of fields.
+
+        A mapping is one only where the main field itself holds a mapping, and nothing speaks for fields.
+        """
+        main = cls.main_field()
+        if main is None or not isinstance(value, Mapping):
+            return main is not None
+        if main.name in value or not cls.kinds()[main.attribute].takes(value):
+            return False
+        return main.required or not value or not set(value) <= {declared.name for declared in cls.fields()}
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Rules across fields, for a subclass to say: pairs of (field name in text, what is wrong)."""

@@ -275,3 +275,21 @@ def test_declarations_are_held_to_their_form() -> None:
     wrong = type("Wrong", (Spec,), {"__annotations__": {"a": int}, "a": field(help="h", default="x")})
     with pytest.raises(TypeError, match="its own default is wrong"):
         wrong.parse({})
+
+
+class Variables(Spec):
+    values: dict[str, str] = field(help="Them.", main=True)
+    when: str = field(help="If.", default="")
+
+
+class Headers(Spec):
+    add: dict[str, str] = field(help="Them.", main=True, default={})
+    remove: list[str] = field(help="Not them.", default=[])
+
+
+def test_a_main_field_may_hold_a_mapping() -> None:
+    assert Variables.parse({"a": "1"}).values == {"a": "1"}
+    assert Variables.parse({"values": {"a": "1"}, "when": "x"}).when == "x"
+    assert Headers.parse({"x": "1"}).add == {"x": "1"}
+    assert Headers.parse({"remove": ["x"]}).remove == ["x"]
+    assert Headers.parse({}).add == {}
