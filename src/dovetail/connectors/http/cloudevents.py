@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from dovetail.sdk import OPAQUE, Codecs, Message, Refused
 
 STRUCTURED = "application/cloudevents+json"
+_CONTENT = ("data", "data_base64", "datacontenttype")
 _REQUIRED = ("id", "source", "type")
 
 
@@ -22,7 +23,10 @@ def binary(message: Message, headers: Mapping[str, str]) -> tuple[Message, str]:
 
 
 def structured(document: Any, message: Message, codecs: Codecs) -> tuple[Message, str]:
-    """The event's data as a message with its attributes, and the event's name. Raises `Refused` (400)."""
+    """The event's data as a message with its attributes, and the event's name. Raises `Refused` (400).
+
+    The attributes become `ce-` headers too, so that a flow finds them in one place whatever mode the sender chose.
+    """
     if not isinstance(document, dict):
         raise _wrong("a structured event is one JSON object")
     kind = document.get("datacontenttype") or "application/json"
@@ -41,6 +45,8 @@ def structured(document: Any, message: Message, codecs: Codecs) -> tuple[Message
     else:
         message = message.with_value(document["data"], codecs.by_name("json"))
         message.content_type = kind
+    words = {name: value for name, value in document.items() if name not in _CONTENT and isinstance(value, str | int)}
+    message.headers = message.headers | {f"ce-{name}": str(value) for name, value in words.items()}
     return message, _describe(message, document)
 
 

@@ -19,6 +19,7 @@ from dovetail.connectors.http.unpack import unpack
 from dovetail.connectors.http.verify import Verification
 from dovetail.sdk import (
     Codec,
+    CodecError,
     Connecting,
     Deliver,
     Delivery,
@@ -167,7 +168,7 @@ class WebhookSource(Source):
         if error.status == 401:
             self._context.log.warning("webhook.unauthorized", flow=self.flow, path=self.config.path, code=error.code)
             headers = {"WWW-Authenticate": self.config.verify.challenge} if self.config.verify else None
-        _problem(respond, error.status, error.code, error.message, headers, errors=error.detail)
+        _problem(respond, error.status, error.code, error.message, headers, detail=error.detail)
 
     # -- a caller waits for the flow's answer ----------------------------------------------------------------------
 
@@ -205,9 +206,11 @@ class WebhookSource(Source):
 def _read(message: Message) -> Any:
     try:
         return message.value
+    except CodecError as error:
+        place = {"line": error.line, "column": error.column} if error.line else None
+        raise Refused(error.message, status=400, code="unreadable", detail=place) from None
     except Rejected as error:
-        place = {key: getattr(error, key) for key in ("line", "column") if getattr(error, key, 0)}
-        raise Refused(error.message, status=400, code="unreadable", detail=place or None) from None
+        raise Refused(error.message, status=400, code="unreadable", detail=error.detail) from None
 
 
 def _settle(respond: Respond, receipts: list[Receipt]) -> None:
@@ -221,7 +224,7 @@ def _settle(respond: Respond, receipts: list[Receipt]) -> None:
     elif isinstance(error, Unavailable):
         _unavailable(respond, error)
     else:
-        _problem(respond, error.status, error.code, error.message, errors=error.detail)
+        _problem(respond, error.status, error.code, error.message, detail=error.detail, id=receipt.id or None)
 
 
 def _unavailable(respond: Respond, error: Unavailable) -> None:
@@ -230,12 +233,12 @@ def _unavailable(respond: Respond, error: Unavailable) -> None:
 
 
 def _problem(
-    respond: Respond, status: int, code: str, detail: str, headers: dict[str, str] | None = None, *,
-    errors: Any = None, id: str | None = None,
+    respond: Respond, status: int, code: str, text: str, headers: dict[str, str] | None = None, *,
+    detail: Any = None, id: str | None = None,
 ) -> None:  # fmt: skip
-    document: dict[str, Any] = {"status": status, "code": code, "detail": detail}
-    if errors is not None:
-        document["errors"] = errors
+    """Answer with a problem document; what is known in detail stands beside the text, in members of its own."""
+    document: dict[str, Any] = dict(detail) if isinstance(detail, dict) else {"errors": detail} if detail else {}
+    document |= {"status": status, "code": code, "detail": text}
     if id is not None:
         document["id"] = id
     respond(status, json.dumps(document, default=str).encode(), PROBLEM, headers)
