@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,6 +77,8 @@ def reconcile(folder: Path, flows: Mapping[str, Mapping[str, int]]) -> tuple[lis
         Row("shop", "second deliveries, answered 2xx", again[0][0], again[0][1] or 0),
     ]
     rows += [one_each(folder, system, table, amount, paid) for system, table, amount in LEDGERS]
+    invoiced = {reference for (reference,) in read(folder, "accounting", "SELECT reference FROM invoices")}
+    rows.append(Row("accounting", "invoices for unpaid or junk orders", 0, len(invoiced - paid.keys())))
     junk = fate_of_junk(folder)
     kept = sum(kind.kept for kind in junk)
     ended = kept + sum(kind.refused for kind in junk)
@@ -110,7 +113,7 @@ def fate_of_junk(folder: Path) -> list[Junk]:
     query = "SELECT kind, status, answer FROM deliveries WHERE kind NOT IN ('first', 'again') ORDER BY number"
     for name, status, answer in read(folder, "shop", query):
         junk = kinds.setdefault(name, Junk(name))
-        junk.answers[f"{status} {answer}"] += 1
+        junk.answers[f"{status} {reason(answer)}"] += 1
         if status is None or status >= 500:
             junk.unanswered += 1
         elif status >= 400:
@@ -118,6 +121,14 @@ def fate_of_junk(folder: Path) -> list[Junk]:
         else:
             junk.kept += 1
     return list(kinds.values())
+
+
+def reason(answer: str) -> str:
+    """What a refusal says, from its problem document or as it is."""
+    try:
+        return str(json.loads(answer)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer[:120]
 
 
 def balance(name: str, flow: Mapping[str, int]) -> Row:

@@ -16,6 +16,7 @@ from pathlib import Path
 from parts import HERE, Cast, ask
 from reconcile import Junk, Row, count, reconcile
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -23,7 +24,7 @@ ORDERS = int(os.environ.get("ORDERS", "2000"))
 RATE = 150  # orders a second, so that the outage falls into the middle
 OUTAGE = (0.35, 0.65)  # the ERP is away while this share of the deliveries is sent
 PATIENCE = 180.0  # seconds without any progress before giving up
-CONSOLE = Console()
+CONSOLE = Console(width=None if sys.stdout.isatty() else 120)
 
 
 class Screen:
@@ -47,7 +48,7 @@ class Screen:
 
 def say(line: str) -> None:
     """One plain line, at once."""
-    CONSOLE.print(line, highlight=False, markup=False)
+    CONSOLE.print(line, highlight=False, markup=False, soft_wrap=True)
     sys.stdout.flush()
 
 
@@ -102,8 +103,7 @@ def report(rows: list[Row], junk: list[Junk]) -> bool:
     CONSOLE.print(table)
     fates = Table("junk", "refused", "kept", "answer", title="What the shop was told about its junk")
     for kind in junk:
-        answer = next(iter(kind.answers), "")
-        fates.add_row(kind.kind, str(kind.refused), str(kind.kept), answer[:160].replace("[", r"\["))
+        fates.add_row(kind.kind, str(kind.refused), str(kind.kept), escape(next(iter(kind.answers), "")))
     CONSOLE.print(fates)
     return all(row.good for row in rows)
 

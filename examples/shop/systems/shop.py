@@ -176,7 +176,7 @@ class Shop(System):
         finished = done or delivery.attempts == ATTEMPTS
         self.db.execute(
             "UPDATE deliveries SET attempts = ?, status = ?, answer = ?, finished = ? WHERE number = ?",
-            (delivery.attempts, status, answer[:500].decode("utf-8", "replace"), finished, delivery.number),
+            (delivery.attempts, status, answer[:4000].decode("utf-8", "replace"), finished, delivery.number),
         )
         return not finished
 
