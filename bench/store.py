@@ -9,7 +9,6 @@ thread spends on a row, everything included (it is the core that the engine shar
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import os
 import resource
@@ -28,10 +27,14 @@ BODY = os.urandom(450).hex().encode() + b"padding"  # 907 bytes
 META = b"m" * 120
 
 
-async def open_store(folder: Path) -> SqliteStore:
+def new_file(folder: Path) -> Path:
     for file in folder.glob("bench.db*"):
         file.unlink()
-    return await SqliteStore.open(folder / "bench.db", clock=SystemClock(), ids=SystemIds())
+    return folder / "bench.db"
+
+
+async def open_store(path: Path) -> SqliteStore:
+    return await SqliteStore.open(path, clock=SystemClock(), ids=SystemIds())
 
 
 def make(first: int, count: int, dedupe: str, keys: bool) -> list[Entry]:
@@ -49,7 +52,7 @@ def make(first: int, count: int, dedupe: str, keys: bool) -> list[Entry]:
 
 async def rate(folder: Path, seconds: float, batch: int, dedupe: str, keys: bool, done: bool) -> None:
     """Commit batches back to back; with `done`, each commit also records the batch before as done."""
-    store = await open_store(folder)
+    store = await open_store(new_file(folder))
     latencies, rows, before = [], 0, []
     gc.collect()
     started, thread = time.perf_counter(), time.thread_time()
@@ -83,14 +86,14 @@ def timed(name: str, call: Callable[[], object]) -> None:
 
 async def backlog(folder: Path, count: int) -> None:
     """Reading with many pending: all of them fresh at first, then half of them held behind keys."""
-    store = await open_store(folder)
+    store = await open_store(new_file(folder))
     at = time.perf_counter()
     for first in range(1, count + 1, 2000):
         await store.commit(Work(entries=make(first, 2000, "sequential", True)))
     print(f"\n{count:,} pending, written in {time.perf_counter() - at:.0f} s", flush=True)
     await store.close()
     at = time.perf_counter()
-    store = await SqliteStore.open(folder / "bench.db", clock=SystemClock(), ids=SystemIds())
+    store = await open_store(folder / "bench.db")
     print(f"{'open':58} {(time.perf_counter() - at) * 1e3:10.2f} ms")
     journal, progress = store.journal, store.progress
     timed("after, from the start, 500 rows", lambda: len(journal.after(1, 1, 0, 500, 1 << 30)))
