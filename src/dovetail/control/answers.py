@@ -17,7 +17,7 @@ class Struct(msgspec.Struct, forbid_unknown_fields=False):
     """The base of all answers."""
 
 
-# --- status -------------------------------------------------------------------------------------------------------
+# --- status ---------------------------------------------------------------------------------------------------------
 
 
 class FlowStatus(Struct):
@@ -57,7 +57,7 @@ class Status(Struct):
     usage: dict[str, int] = {}
 
 
-# --- messages -----------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------------------------
 
 
 class MessageLine(Struct):
@@ -156,7 +156,7 @@ class Journey(Struct):
     steps_missing: str = ""
 
 
-# --- asking -------------------------------------------------------------------------------------------------------
+# --- asking ---------------------------------------------------------------------------------------------------------
 
 
 class Search(Struct, forbid_unknown_fields=True):
@@ -208,7 +208,33 @@ class RedriveAnswer(Struct):
     more: bool = False
 
 
-# --- connectors ---------------------------------------------------------------------------------------------------
+# --- checking a project ---------------------------------------------------------------------------------------------
+
+
+class ProblemLine(Struct):
+    """One thing to mend in a project's text; `level` is error or warning."""
+
+    level: str
+    code: str
+    file: str
+    line: int
+    column: int
+    message: str
+    suggestion: str = ""
+
+
+class Checked(Struct):
+    """What reading a project found; `ok` when it would run."""
+
+    ok: bool
+    problems: list[ProblemLine]
+    project: str = ""
+    environment: str = ""
+    flows: list[str] = []
+    connections: list[str] = []
+
+
+# --- connectors -----------------------------------------------------------------------------------------------------
 
 
 class ConnectorLine(Struct):
@@ -233,7 +259,7 @@ class Connector(Struct):
     sinks: dict[str, str] = {}
 
 
-# --- states as words ----------------------------------------------------------------------------------------------
+# --- states as words ------------------------------------------------------------------------------------------------
 
 WORDS = {state: "pending" if state is State.FRESH else state.word for state in State}
 ASKED = {"pending": PENDING, **{state.word: (state,) for state in State if state is not State.FRESH}}

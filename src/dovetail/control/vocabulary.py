@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol
+from typing import Any
 
+from dovetail.catalog import Catalog, Kind
 from dovetail.control.answers import Connector, ConnectorLine
 from dovetail.errors import Refused
-from dovetail.sdk import Connection, Source, Spec, Step
+from dovetail.sdk import Connection, Spec
 from dovetail.spec import json_schema, markdown, nearest
 
-KINDS = ("connection", "source", "step")
-
-
-class Words(Protocol):
-    """What the desk needs of a catalog."""
-
-    def names(self, kind: str) -> list[str]: ...
-    def step(self, name: str) -> type[Step]: ...
-    def connection(self, name: str) -> type[Connection]: ...
-    def source(self, name: str) -> type[Source]: ...
+KINDS: tuple[Kind, ...] = ("connection", "source", "step")
 
 
 class Vocabulary:
     """Lists and describes what a catalog holds."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Catalog) -> None:
         self._words = words
 
     def all(self, kind: str = "") -> list[ConnectorLine]:
@@ -33,7 +25,7 @@ class Vocabulary:
         if kind and kind not in KINDS:
             raise Refused(f"there is no kind '{kind}'; known: {', '.join(KINDS)}", status=422, code="kind")
         return [
-            ConnectorLine(name, each, _summary(self._type(each, name)))
+            ConnectorLine(name, each, _summary(self._type(each, name)), self._words.origin(each, name))
             for each in KINDS
             if kind in ("", each)
             for name in sorted(self._words.names(each))
@@ -74,3 +66,8 @@ def _summary(type_: type[Any]) -> str:
     """The first sentence of its docstring."""
     first = _description(type_).partition("\n\n")[0].replace("\n", " ")
     return first.split(". ")[0].rstrip(".")
+
+
+def installed() -> Vocabulary:
+    """The words of this installation: built-ins and guests. Raises `ProjectError` for a guest that does not fit."""
+    return Vocabulary(Catalog.builtin().with_guests())

@@ -1,0 +1,64 @@
+"""`dovetail check`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from dovetail.cli.desk import find_project
+from dovetail.cli.exits import OK, PROBLEMS
+from dovetail.cli.output import line, screen, write_json
+from dovetail.control.answers import Checked, ProblemLine
+from dovetail.control.checking import check as checked
+
+
+def check(
+    folder: Annotated[Path | None, Parameter(show_default=False)] = None, /, *,
+    env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev",
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Print the problems; 1 when there is an error.
+
+    Parameters
+    ----------
+    folder
+        The project folder. Default: this folder or the nearest one above it with a dovetail.yaml.
+    env
+        The environment to check it for.
+    json
+        Answer in JSON.
+    """
+    answer = checked(find_project(folder), env, os.environ)
+    if json:
+        write_json(answer)
+    else:
+        console = screen()
+        for problem in answer.problems:
+            console.print(_drawn(problem), soft_wrap=True)
+        console.print(_summary(answer), soft_wrap=True)
+    return OK if answer.ok else PROBLEMS
+
+
+def _drawn(problem: ProblemLine) -> Text:
+    place = ":".join([line(problem.file), *(str(number) for number in (problem.line, problem.column) if number)])
+    text = Text(f"{place}: " if place else "", "bold")
+    text.append(f"{problem.level}: ", "red" if problem.level == "error" else "yellow")
+    text.append(line(problem.message), "")
+    if problem.suggestion:
+        text.append(f"\n    {line(problem.suggestion)}", "cyan")
+    return text
+
+
+def _summary(answer: Checked) -> Text:
+    errors = sum(problem.level == "error" for problem in answer.problems)
+    warnings = len(answer.problems) - errors
+    counted = ((errors, "error"), (warnings, "warning"))
+    counts = ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in counted if n)
+    if not answer.ok:
+        return Text(counts or "1 error", "bold red")
+    what = f"{len(answer.flows)} flows, {len(answer.connections)} connections"
+    return Text(f"{line(answer.project)}: {what}, {counts or 'no problems'}", "yellow" if warnings else "green")

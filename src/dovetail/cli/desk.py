@@ -1,0 +1,117 @@
+"""Whom a command asks: the running server over its admin API, else the store itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from cyclopts import Parameter
+
+from dovetail.errors import DovetailError
+
+if TYPE_CHECKING:
+    from dovetail.control.answers import Journey, Page, RedriveAnswer, RedriveOrder, Search, Status
+    from dovetail.control.desk import Control
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Which project, and how to answer."""
+
+    project: Annotated[Path | None, Parameter(alias="-p")] = None
+    """The project folder. Default: this folder or the nearest one above it with a dovetail.yaml."""
+
+    store: Path | None = None
+    """The folder of the store. Default: .dovetail in the project folder."""
+
+    json: bool = False
+    """Answer in JSON."""
+
+    def folder(self) -> Path:
+        """The project folder. Raises `DovetailError` when there is none."""
+        return find_project(self.project) if self.store is None or self.project is not None else Path.cwd()
+
+
+def find_project(given: Path | None) -> Path:
+    """The given folder, or the nearest one from here upwards that has a `dovetail.yaml`. Raises `DovetailError`."""
+    if given is not None:
+        if not given.is_dir():
+            raise DovetailError(f"there is no folder {given}", code="no-project")
+        return given
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dovetail.yaml").is_file():
+            return folder if folder != here else Path()
+    raise DovetailError(
+        "no dovetail.yaml here or in a folder above; go there, or name it with --project", code="no-project"
+    )
+
+
+class Desk(Protocol):
+    """What commands ask. All calls block."""
+
+    def status(self) -> Status: ...
+    def messages(self, search: Search) -> Page: ...
+    def show(self, id: str, flow: str = "") -> Journey: ...
+    def body(self, id: str, flow: str = "", original: bool = False) -> bytes: ...
+    def redrive(self, order: RedriveOrder) -> RedriveAnswer: ...
+
+
+class AtRest:
+    """The desk over a store that this process opened itself."""
+
+    def __init__(self, runner: asyncio.Runner, control: Control) -> None:
+        self._runner, self._control = runner, control
+
+    def status(self) -> Status:
+        return self._control.status()
+
+    def messages(self, search: Search) -> Page:
+        return self._runner.run(self._control.messages(search))
+
+    def show(self, id: str, flow: str = "") -> Journey:
+        return self._runner.run(self._control.show(id, flow))
+
+    def body(self, id: str, flow: str = "", original: bool = False) -> bytes:
+        return self._control.body(id, flow, original)
+
+    def redrive(self, order: RedriveOrder) -> RedriveAnswer:
+        return self._runner.run(self._control.redrive(order))
+
+
+@contextmanager
+def desk(where: Where) -> Iterator[Desk]:
+    """The desk of a project. Raises `DovetailError` when neither a server nor a store can be had."""
+    from dovetail.control.client import Remote, Unreachable
+    from dovetail.control.places import Places
+
+    folder = where.folder()
+    places = Places.of(folder, where.store)
+    server = places.running()
+    if server is not None:
+        remote = Remote(server.url, places.read_token())
+        try:
+            remote.status()
+        except Unreachable:
+            pass  # the process of that number is somebody else by now; the store's lock knows better
+        else:
+            yield remote
+            return
+    from dovetail.app import resting
+
+    with asyncio.Runner() as runner, _opened(runner, resting(folder, where.store)) as control:
+        yield AtRest(runner, control)
+
+
+@contextmanager
+def _opened(runner: asyncio.Runner, opening: AbstractAsyncContextManager[Control]) -> Iterator[Control]:
+    control = runner.run(opening.__aenter__())
+    try:
+        yield control
+    finally:
+        runner.run(opening.__aexit__(None, None, None))

@@ -1,0 +1,103 @@
+"""The commands by name. Each one's module is imported only when it is run, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from dovetail.cli.exits import OK, USAGE, report
+
+HELP = "Join the applications you have: durable flows as text in a folder."
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 problems found, or something failed; 2 wrong usage; 3 server or store cannot be reached; "
+    "4 not found; 5 not possible as things stand; 130 interrupted."
+)
+COMMANDS = {  # the first sentence stands in the list of commands, all of it in the command's own help
+    "new": ("dovetail.cli.new:new", "Make a small project that runs: a webhook, a contract, a mapping, a file."),
+    "check": (
+        "dovetail.cli.check:check",
+        "Read a project and list every problem in it.\n\nNeeds no server and connects to nothing.",
+    ),
+    "run": (
+        "dovetail.cli.run:run",
+        "Run a project until Ctrl-C, SIGTERM or a drain.\n\n"
+        "What was accepted and has not ended goes on at the next start.",
+    ),
+    "status": (
+        "dovetail.cli.status:status",
+        "Flows, targets and store in numbers.\n\nAsks the running server, or opens the store when none runs.",
+    ),
+    "messages": (
+        "dovetail.cli.messages:messages",
+        "Search messages by flow, state, key, time and text.\n\n"
+        "Newest first. Asks the running server, or opens the store when none runs.",
+    ),
+    "show": (
+        "dovetail.cli.show:show",
+        "One message's journey: each step with the body before and after, attempts, effects.\n\n"
+        "Steps that touch nothing outside are computed again; calls show what was answered at the time.",
+    ),
+    "redrive": (
+        "dovetail.cli.redrive:redrive",
+        "Take dead letters up again where they stopped.\n\n"
+        "Name them by id (- reads ids from standard input), or choose them with --flow, --key, --since, --until and "
+        "--text, or take --all. What was done at targets is not repeated; ids and effect keys stay. They wait their "
+        "turn: key order, rate limits and breakers hold as ever.",
+    ),
+    "map": ("dovetail.cli.map:map_", "Evaluate a mapping on an input.\n\nNeeds no project and no server."),
+    "connectors": (
+        "dovetail.cli.connectors:connectors",
+        "List the steps, connectors and sources that a project may use, or describe one.\n\n"
+        "Needs no project and no server.",
+    ),
+}  # fmt: skip
+
+
+def build() -> App:
+    """The command line as a value."""
+    app = App(
+        name="dovetail", help=HELP, version=_version, help_format="plaintext", result_action="return_value",
+        exit_on_error=False, print_error=False, suppress_keyboard_interrupt=False,
+        help_epilogue=EXIT_CODES, default_parameter=Parameter(negative=(), show_default=_default),
+    )  # fmt: skip
+    for order, (name, (place, help)) in enumerate(COMMANDS.items()):
+        app.command(place, name=name, help=help, sort_key=order)
+    return app
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Errors are one line on standard error, never a traceback."""
+    given = list(sys.argv[1:] if words is None else words)
+    as_json = "--json" in given
+    try:
+        result = build()(given)
+    except CycloptsError as error:
+        return report(_worded(error), "usage", USAGE, as_json)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK
+    except Exception as error:
+        from dovetail.cli.exits import code_of, words_of
+
+        return report(words_of(error), getattr(error, "code", "internal"), code_of(error), as_json)
+    return result if isinstance(result, int) else OK
+
+
+def _default(value: Any) -> str | None:
+    """How help shows a default; one that only says "not given" is left out."""
+    return None if value in (None, "", False) else str(value)
+
+
+def _worded(error: CycloptsError) -> str:
+    return " ".join(str(error).split()) + " (see --help)"
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("dovetail")

@@ -1,0 +1,180 @@
+"""`dovetail redrive`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dovetail.cli.desk import Desk, Where, desk
+from dovetail.cli.output import line, notes, screen, write_json
+from dovetail.cli.times import moment, pace
+from dovetail.clock import SystemClock
+from dovetail.control.answers import RedriveAnswer, RedriveOrder, Search
+from dovetail.control.client import encoded
+from dovetail.errors import Refused
+
+CHUNK = 200  # messages asked for at a time, so that progress can be shown
+
+
+def redrive(
+    ids: Annotated[list[str] | None, Parameter(name="IDS")] = None, /, *,
+    flow: Annotated[str, Parameter(alias="-f")] = "", key: Annotated[str | None, Parameter(alias="-k")] = None,
+    since: str | None = None, until: str | None = None, text: Annotated[str, Parameter(alias="-t")] = "",
+    all: bool = False, body: Path | None = None,
+    version: Literal["current", "same"] = "current", rate: str | None = None, by: str = "",
+    yes: Annotated[bool, Parameter(alias="-y")] = False, where: Where | None = None,
+) -> int:  # fmt: skip
+    """Redrive and print what was; 1 when something had to be skipped.
+
+    Parameters
+    ----------
+    ids
+        Ids of dead letters.
+    flow
+        Only this flow's.
+    key
+        Only those of this key.
+    since
+        Only those accepted since then: 30m, 2h or 3d ago, 2026-11-21 or 2026-11-21T10:00.
+    until
+        Only those accepted before then.
+    text
+        Only those whose body contains this text.
+    all
+        Every dead letter.
+    body
+        Go on with this file's bytes as the body ("-": standard input); one message only.
+    version
+        Go on with the current version of the flow, or with the same that the message was on.
+    rate
+        Spread them out: 10/s, 300/m.
+    by
+        Who is answerable; stands in the audit trail. Default: the user of this session.
+    yes
+        Do not ask before many are redriven.
+    """
+
+    where = where or Where()
+    chosen = bool(flow or key or since or until or text or all)
+    named = _named(ids or [])
+    if bool(named) == chosen and not (named and flow and not (key or since or until or text or all)):
+        raise Refused("name ids, or choose with --flow, --key, --since, --until, --text or --all", code="which")
+    search = Search(
+        flow=flow, states=["dead"], key=key, since=moment(since, "--since"), until=moment(until, "--until"), text=text,
+        limit=1000,
+    )  # fmt: skip
+    order = RedriveOrder(
+        by=by or _user(),
+        flow=flow,
+        version=version,
+        rate=pace(rate),
+        body=None if body is None else encoded(_read(body)),
+    )
+    total = RedriveAnswer([])
+    with desk(where) as asked:
+        found = named or _found(asked, search, where.json)
+        if chosen and not named:
+            _confirm(len(found), yes)
+        for answer in _carry_out(asked, order, found, where.json):
+            total.redriven += answer.redriven
+            total.skipped += answer.skipped
+    if where.json:
+        write_json(total)
+    else:
+        _told(total)
+    return 1 if total.skipped else 0
+
+
+def _named(ids: list[str]) -> list[tuple[str, str]]:
+    """(flow, id) pairs; `-` stands for what standard input says."""
+    words = [word for id in ids for word in (sys.stdin.read().split() if id == "-" else [id])]
+    return [("", word) for word in dict.fromkeys(words)]
+
+
+def _found(asked: Desk, search: Search, quiet: bool) -> list[tuple[str, str]]:
+    """All dead letters that match, oldest first, so that a key's messages keep their order."""
+    found: list[tuple[str, str]] = []
+    with nullcontext() if quiet else notes().status("searching") as shown:
+        while True:
+            page = asked.messages(search)
+            found += [(line.flow, line.id) for line in page.messages]
+            if shown is not None:
+                shown.update(f"searching: {len(found):,} dead letters so far")
+            if not page.next:
+                break
+            search = msgspec.structs.replace(search, before=page.next)
+    found.reverse()
+    return found
+
+
+def _confirm(count: int, yes: bool) -> None:
+    if yes or count == 0:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"this would redrive {count:,} dead letters: say --yes", code="confirm")
+    sys.stderr.write(f"Redrive {count:,} dead letters? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise KeyboardInterrupt
+
+
+def _carry_out(asked: Desk, order: RedriveOrder, found: list[tuple[str, str]], quiet: bool) -> Iterator[RedriveAnswer]:
+    start_at = SystemClock().now_ms() if order.rate else 0
+    columns = (TextColumn("redriving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    place = 0
+    with Progress(*columns, console=notes(), transient=True, disable=quiet or len(found) <= CHUNK) as progress:
+        task = progress.add_task("redriving", total=len(found))
+        for flow, ids in _chunks(found):
+            part = msgspec.structs.replace(order, ids=ids, flow=flow or order.flow, start_at=start_at, place=place)
+            answer = asked.redrive(part)
+            place += len(answer.redriven)
+            progress.advance(task, len(ids))
+            yield answer
+
+
+def _chunks(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Up to `CHUNK` ids of one flow each, in order."""
+    ids: list[str] = []
+    flow = ""
+    for its, id in found:
+        if ids and (its != flow or len(ids) >= CHUNK):
+            yield flow, ids
+            ids = []
+        flow = its
+        ids.append(id)
+    if ids:
+        yield flow, ids
+
+
+def _told(total: RedriveAnswer) -> None:
+    console = screen()
+    for id in total.redriven[:20]:
+        console.print(f"redriven  {id}", markup=False)
+    if len(total.redriven) > 20:
+        console.print(f"… {len(total.redriven):,} dead letters redriven in all", markup=False)
+    for skipped in total.skipped[:50]:
+        console.print(f"skipped   {line(skipped.id)}  {line(skipped.why)}", markup=False, style="yellow")
+    if len(total.skipped) > 50:
+        console.print(f"… {len(total.skipped):,} skipped in all", markup=False, style="yellow")
+    if not total.redriven and not total.skipped:
+        console.print("there is no dead letter to redrive", markup=False)
+
+
+def _read(path: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+
+
+def _user() -> str:
+    """The user of this session, as the audit trail names it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli:unknown"

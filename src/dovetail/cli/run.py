@@ -1,0 +1,49 @@
+"""`dovetail run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from dovetail.cli.desk import find_project
+
+
+def run(
+    folder: Annotated[Path | None, Parameter(show_default=False)] = None, /, *,
+    env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev", store: Path | None = None,
+    host: str = "127.0.0.1", port: int = 8080, admin_host: str = "127.0.0.1", admin_port: int = 8081,
+    log: Literal["auto", "json", "console"] = "auto", drain: float = 30.0,
+) -> int:  # fmt: skip
+    """Serve; the exit code is 0 after a drain.
+
+    Parameters
+    ----------
+    folder
+        The project folder. Default: this folder or the nearest one above it with a dovetail.yaml.
+    env
+        The environment of the project to run in.
+    store
+        The folder of the store. Default: .dovetail in the project folder.
+    host
+        Where webhooks and APIs listen.
+    port
+        The port for webhooks and APIs; 0 takes a free one.
+    admin_host
+        Where the admin API listens.
+    admin_port
+        The port of the admin API; 0 takes a free one.
+    log
+        How log lines look on standard error; auto is console on a terminal, else JSON.
+    drain
+        Seconds that running work may take to end when the server is told to stop.
+    """
+    from dovetail.app import Options, serve
+
+    return serve(
+        Options(
+            folder=find_project(folder), environment=env, store=store, host=host, port=port, admin_host=admin_host,
+            admin_port=admin_port, log_format=log, drain_seconds=drain,
+        )
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The desk of a running server, asked over its admin API."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from dovetail.control.answers import (
+    Connector,
+    ConnectorLine,
+    Journey,
+    Page,
+    RedriveAnswer,
+    RedriveOrder,
+    Search,
+    Status,
+)
+from dovetail.errors import DovetailError, Refused, Unavailable
+
+T = TypeVar("T")
+
+
+class Unreachable(DovetailError):
+    """Nobody answers at the server's address."""
+
+    code = "unreachable"
+
+
+class Remote:
+    """Blocking calls, one connection each; for the command line. Methods raise as the desk does, and `Unreachable`."""
+
+    def __init__(self, url: str, token: str, timeout: float = 60.0) -> None:
+        self.url = url
+        self._token, self._timeout = token, timeout
+
+    def status(self) -> Status:
+        return self._get("/api/status", Status)
+
+    def messages(self, search: Search) -> Page:
+        asked: list[tuple[str, str]] = [("state", word) for word in search.states]
+        for name in ("flow", "key", "since", "until", "text", "before", "limit"):
+            value = getattr(search, name)
+            if value:
+                asked.append((name, str(value)))
+        return self._get(f"/api/messages?{urlencode(asked)}", Page)
+
+    def show(self, id: str, flow: str = "") -> Journey:
+        return self._get(f"/api/messages/{quote(id, safe='')}?{urlencode({'flow': flow})}", Journey)
+
+    def body(self, id: str, flow: str = "", original: bool = False) -> bytes:
+        asked = urlencode({"flow": flow, "original": "1" if original else ""})
+        return self._ask("GET", f"/api/messages/{quote(id, safe='')}/body?{asked}")
+
+    def redrive(self, order: RedriveOrder) -> RedriveAnswer:
+        return msgspec.json.decode(self._ask("POST", "/api/redrive", msgspec.json.encode(order)), type=RedriveAnswer)
+
+    def connectors(self) -> list[ConnectorLine]:
+        return self._get("/api/connectors", list[ConnectorLine])
+
+    def connector(self, name: str, kind: str = "") -> Connector:
+        return self._get(f"/api/connectors/{quote(name, safe='')}?{urlencode({'kind': kind})}", Connector)
+
+    def drain(self) -> None:
+        """Ask the server to finish what it has and end."""
+        self._ask("POST", "/api/drain")
+
+    def _get(self, path: str, type: type[T]) -> T:
+        return msgspec.json.decode(self._ask("GET", path), type=type)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=self._timeout)
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"the server at {self.url} does not answer: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise _error(answer.status, content, answer.getheader("Retry-After"))
+        return content
+
+
+def _error(status: int, content: bytes, after: str | None) -> DovetailError:
+    try:
+        problem: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        problem = {}
+    detail, code = str(problem.get("detail") or f"the server answers {status}"), str(problem.get("title") or "refused")
+    if status == 503:
+        return Unavailable(detail, after=float(after or 1))
+    if status >= 500:
+        return DovetailError(detail, code=code)
+    return Refused(detail, status=status, code=code, detail=problem.get("more"))
+
+
+def encoded(body: bytes) -> str:
+    """A body as a redrive order carries it."""
+    return base64.b64encode(body).decode()
