@@ -1,8 +1,12 @@
-"""The accounting service: ``POST /invoices`` writes an invoice, ``GET`` finds those of an order by our reference."""
+"""The accounting service: ``POST /invoices`` writes an invoice, ``GET`` finds those of an order by our reference.
+
+``PUT /legacy/invoices`` writes one too, but forgets every key: a repeat is a second invoice, so its callers have to ask
+``GET /legacy/invoices/{reference}`` first.
+"""
 
 from __future__ import annotations
 
-from base import Offers, Reply, Request, System, main, text
+from base import Offers, Refused, Reply, Request, System, main, text
 
 
 class Accounting(System):
@@ -16,7 +20,12 @@ class Accounting(System):
     """
 
     def offers(self) -> Offers:
-        return (("POST", "/invoices", self.create), ("GET", "/invoices", self.search))
+        return (
+            ("POST", "/invoices", self.create),
+            ("GET", "/invoices", self.search),
+            ("PUT", "/legacy/invoices", self.create),
+            ("GET", "/legacy/invoices/{reference}", self.find),
+        )
 
     def create(self, request: Request) -> Reply:
         order = request.json()
@@ -25,6 +34,12 @@ class Accounting(System):
             "INSERT INTO invoices (reference, currency, total) VALUES (?, ?, ?) RETURNING number", row
         ).get
         return Reply(201, {"invoice": f"INV-{number}", "reference": row[0], "total": row[2]})
+
+    def find(self, _request: Request, reference: str) -> Reply:
+        row = self.db.execute("SELECT number, total FROM invoices WHERE reference = ?", (reference,)).fetchone()
+        if row is None:
+            raise Refused(404, f"no invoice for {reference}")
+        return Reply(200, {"invoice": f"INV-{row[0]}", "reference": reference, "total": row[1]})
 
     def search(self, request: Request) -> Reply:
         rows = self.db.execute(
