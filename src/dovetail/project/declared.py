@@ -10,6 +10,22 @@ from dovetail.spec import Duration, Spec, field
 FORMAT = 1  # of the project folder; a project of a newer one is refused
 
 
+class Environment(Spec):
+    """What is different in one environment."""
+
+    env: dict[str, str] = field(
+        default={},
+        help="Values of ${env:NAME}; variables of the process come first.",
+        example={"ERP_URL": "http://erp"},
+    )
+    connections: dict[str, dict[str, Any]] = field(
+        default={}, help="Values that replace those of connections, by name.", example={"erp": {"timeout": "5s"}}
+    )
+    flows: dict[str, dict[str, Any]] = field(
+        default={}, help="Values that replace those of flows, by name.", example={"orders": {"concurrency": 8}}
+    )
+
+
 class ProjectFile(Spec):
     """`dovetail.yaml`."""
 
@@ -17,9 +33,9 @@ class ProjectFile(Spec):
     dovetail: int = field(default=FORMAT, help="The version of the project format.", min=1)
     summary: str = field(default="", help="What the project joins, in a sentence.")
     owner: str = field(default="", help="Who answers for it.")
-    environments: dict[str, dict[str, Any]] | None = field(
-        default=None,
-        help="What differs between environments: for each, values that replace those of connections and flows.",
+    environments: dict[str, Environment] = field(
+        default={},
+        help="What differs between environments.",
         example={"production": {"connections": {"erp": {"url": "https://erp.example.com"}}}},
     )
 

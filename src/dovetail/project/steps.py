@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from dovetail.sdk import Spec, Step
 from dovetail.spec import Path, Report, nearest, walk
@@ -17,7 +17,7 @@ class StepWords(Protocol):
         """The step of that word. Raises KeyError."""
         ...
 
-    def names(self, kind: str) -> list[str]: ...
+    def names(self, kind: Literal["step"]) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class StepText:
     type: type[Step]
     config: Spec
     path: Path
+    at: Callable[[Path], Path]  # from a path of the settings to where that was written
 
 
 def read_step(raw: Any, path: Path, words: StepWords, taken: set[str], report: Report) -> StepText | None:
@@ -46,11 +47,22 @@ def read_step(raw: Any, path: Path, words: StepWords, taken: set[str], report: R
         return None
     kind = words.step(word)
     value = settings_of(kind.Config, word, raw)
+    at = places_of(word, raw, value, path)
     given = value.pop("id", None)
-    config = kind.Config.convert(value, path, report)
+    if given is not None and not (isinstance(given, str) and given):
+        report.add((*path, "id"), "an id is a text", 'put it in quotes: "1"', code="wrong-type")
+        return None
+    for other in [name for name in value if name in known and name not in _names(kind.Config)]:
+        report.add(
+            at((*path, other)), f"'{other}' is a step of its own", f"begin it with '- {other}:'", code="two-steps"
+        )
+        return None
+    inner = Report(lambda found, *, key=False: report.locate(at(found), key=key))
+    config = kind.Config.convert(value, path, inner)
+    report.problems += inner.problems
     if not isinstance(config, kind.Config):
         return None
-    step_id = given if isinstance(given, str) and given else derived_id(word, config)
+    step_id = given or derived_id(word, config)
     if step_id in taken:
         if given is not None:
             report.add((*path, "id"), f"another step of this flow is called '{step_id}' too", code="duplicate-id")
@@ -60,25 +72,37 @@ def read_step(raw: Any, path: Path, words: StepWords, taken: set[str], report: R
             n += 1
         step_id = f"{step_id}#{n}"
     taken.add(step_id)
-    return StepText(word, step_id, kind, config, path)
+    return StepText(word, step_id, kind, config, path, at)
+
+
+def _names(config: type[Spec]) -> set[str]:
+    return {declared.name for declared in config.fields()}
+
+
+def places_of(word: str, raw: Mapping[Any, Any], value: Mapping[Any, Any], path: Path) -> Callable[[Path], Path]:
+    """Where each of a step's settings was written: beside its word, under it, or as the word's own value."""
+    beside = {name for name in raw if name != word}
+    under = raw[word] if isinstance(raw[word], Mapping) and all(raw[word][n] is value.get(n) for n in raw[word]) else {}
+
+    def at(found: Path) -> Path:
+        name, rest = (found[len(path)], found[len(path) + 1 :]) if len(found) > len(path) else (None, ())
+        if name is None or name in beside:
+            return found
+        return (*path, word, name, *rest) if name in under else (*path, word, *rest)
+
+    return at
 
 
 def settings_of(config: type[Spec], word: str, raw: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A step's settings as one mapping: those beside its word, and those under it.
-
-    What stands under the word is the main field's value, unless it is a mapping whose keys are fields and the main
-    field's value
-    is something else.
-    """
+    """A step's settings as one mapping: those beside its word, and those under it."""
     beside = {name: value for name, value in raw.items() if name != word}
     under = raw[word]
     main = config.main_field()
-    names = {declared.name for declared in config.fields()} | {"id"}
-    if isinstance(under, Mapping) and set(under) <= names and (main is None or main.name in under or not under):
+    if isinstance(under, Mapping) and not (config.is_bare(under) and "id" not in under):
         return {**under, **beside}
-    if main is None:
-        return {**under, **beside} if isinstance(under, Mapping) else {word: under, **beside}
-    return {main.name: under, **beside}
+    if under is None and (main is None or not main.required):
+        return beside
+    return {main.name if main is not None else word: under, **beside}
 
 
 def derived_id(word: str, config: Spec) -> str:

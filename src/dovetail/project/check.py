@@ -1,0 +1,192 @@
+"""What a flow names must be there: operations, mappings, contracts, topics, other flows, functions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dovetail.contracts import parse_ref
+from dovetail.mapping import MappingError
+from dovetail.mapping import compile as compile_mapping
+from dovetail.project.declared import FlowFile
+from dovetail.project.steps import StepText, StepWords, read_step
+from dovetail.project.text import Text
+from dovetail.project.tree import FileTree
+from dovetail.sdk import Repeat, Spec
+from dovetail.spec import Location, Path, Problem, Report, Secret, nearest, walk
+
+Place = Callable[[Path], Path]
+Known = Mapping[str, Repeat | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All that a flow may refer to. `operations` and `sinks`: by connection, how a repeat is safe, None if unknown."""
+
+    operations: Mapping[str, Known]
+    sinks: Mapping[str, Known]
+    contracts: frozenset[str]
+    flows: frozenset[str]
+    formats: frozenset[str]
+    files: FileTree
+
+
+@dataclass(slots=True)
+class Uses:
+    """What a flow refers to, with the places, for what is checked across flows."""
+
+    publishes: list[tuple[str, Location]] = field(default_factory=list)
+    subscribes: list[tuple[str, Location]] = field(default_factory=list)
+    flows: list[tuple[str, Location]] = field(default_factory=list)
+    unsafe: list[tuple[str, Location]] = field(default_factory=list)  # operations whose repeat is a second effect
+    files: set[str] = field(default_factory=set)
+    contracts: set[str] = field(default_factory=set)
+
+
+class FlowCheck:
+    """Checks one flow; problems go to its report."""
+
+    def __init__(self, names: Names, words: StepWords, text: Text, report: Report, made: list[Secret]) -> None:
+        self.uses = Uses()
+        self._names, self._words, self._text, self._report = names, words, text, report
+        self._made = {id(secret) for secret in made}
+        self._by_kind: dict[str, Callable[[Any, Path], None]] = {
+            "expression": self._expression, "operation": self._operation, "sink": self._sink, "topic": self._topic,
+            "contract": self._contract, "flow": self._flow, "function": self._function, "format": self._format,
+        }  # fmt: skip
+
+    def head(self, head: FlowFile) -> None:
+        """The flow's own fields, and all its steps."""
+        self._settings(head, (), _as_is, nested=False)
+
+    def source(self, config: Spec, path: Path) -> None:
+        """The settings of its source."""
+        self._settings(config, path, _as_is, nested=True, subscribing=True)
+
+    def _settings(self, config: Spec, base: Path, at: Place, *, nested: bool, subscribing: bool = False) -> None:
+        for path, declared, value in walk(config, base):
+            place = at(path)
+            if isinstance(value, Secret) and id(value) not in self._made:
+                self._report.add(place, f"the secret '{declared.name}' stands in the text", "write ${secret:name}",
+                                 code="secret-in-text", level="warning")  # fmt: skip
+            if declared.kind == "steps" and isinstance(value, list):
+                self._steps(value, place, nested=nested)
+            elif declared.kind == "topic" and subscribing:
+                self.uses.subscribes.append((value, self._report.locate(place)))
+            elif isinstance(value, str) and declared.kind in self._by_kind:
+                self._by_kind[declared.kind](value, place)
+
+    def _steps(self, raw: list[Any], path: Path, *, nested: bool) -> None:
+        taken: set[str] = set()
+        for index, item in enumerate(raw):
+            step = read_step(item, (*path, index), self._words, taken, self._report)
+            if step is not None:
+                self._step(step, nested)
+
+    def _step(self, step: StepText, nested: bool) -> None:
+        if nested and step.type.top_level:
+            message = f"'{step.word}' must be one of the flow's own steps, not inside another step"
+            self._report.add(step.path, message, "move it out", code="nested")
+        self._settings(step.config, step.path, step.at, nested=True)
+
+    def _expression(self, text: str, path: Path) -> None:
+        if text.endswith(".jsonata") and "\n" not in text:
+            self.uses.files.add(text)
+            if text not in self._names.files:
+                known = [file for file in self._names.files if file.endswith(".jsonata")]
+                self._report.add(path, f"there is no mapping '{text}'", nearest(text, known), code="unknown-mapping")
+            return
+        try:
+            compile_mapping(text)
+        except MappingError as error:
+            place = self._text.inside(path, error.line or 1, error.column or 1)
+            self._report.problems.append(mapping_problem(error, place, path))
+
+    def _operation(self, name: str, path: Path) -> None:
+        self._of_connection(name, path, self._names.operations, "operation")
+
+    def _sink(self, name: str, path: Path) -> None:
+        self._of_connection(name, path, self._names.sinks, "sink")
+
+    def _of_connection(self, name: str, path: Path, known: Mapping[str, Known], what: str) -> None:
+        connection, dot, rest = name.partition(".")
+        if not dot:
+            self._report.add(path, f"'{name}' names no {what}", f"write connection.{what}", code=f"unknown-{what}")
+            return
+        if connection not in known:
+            hint = nearest(connection, known) or f"add connections/{connection}.yaml"
+            self._report.add(path, f"there is no connection '{connection}'", hint, code="unknown-connection")
+            return
+        offered = known[connection]
+        if offered is None:
+            return  # its own text is wrong, and that was said there
+        if rest not in offered:
+            message = f"the connection '{connection}' has no {what} '{rest}'"
+            hint = nearest(rest, offered) or f"it has no {what}s"
+            self._report.add(path, message, hint, code=f"unknown-{what}")
+        elif offered[rest] is Repeat.NONE:
+            self.uses.unsafe.append((name, self._report.locate(path)))
+
+    def _topic(self, name: str, path: Path) -> None:
+        self.uses.publishes.append((name, self._report.locate(path)))
+
+    def _contract(self, ref: str, path: Path) -> None:
+        self.uses.contracts.add(ref)
+        try:
+            name, _ = parse_ref(ref)
+        except ValueError as error:
+            self._report.add(path, str(error), code="unknown-contract")
+            return
+        if ref not in self._names.contracts:
+            versions = [known for known in self._names.contracts if known.startswith(f"{name}@")]
+            hint = (
+                nearest(ref, versions or self._names.contracts) or "contracts are files contracts/<name>/<version>.json"
+            )
+            self._report.add(path, f"there is no contract '{ref}'", hint, code="unknown-contract")
+
+    def _flow(self, name: str, path: Path) -> None:
+        if name not in self._names.flows:
+            self._report.add(path, f"there is no flow '{name}'", nearest(name, self._names.flows), code="unknown-flow")
+        else:
+            self.uses.flows.append((name, self._report.locate(path)))
+
+    def _function(self, ref: str, path: Path) -> None:
+        module, colon, name = ref.partition(":")
+        file = f"python/{module.replace('.', '/')}.py"
+        if not colon or not name:
+            self._report.add(path, f"'{ref}' names no function", "write module:function", code="unknown-function")
+        elif file not in self._names.files:
+            known = [item[7:-3].replace("/", ".") for item in self._names.files if item.startswith("python/")]
+            self._report.add(path, f"there is no file {file}", nearest(module, known), code="unknown-function")
+        else:
+            self.uses.files.add(file)
+            functions = _functions(self._names.files[file])
+            if functions is not None and name not in functions:
+                message = f"{file} has no function '{name}'"
+                self._report.add(path, message, nearest(name, functions), code="unknown-function")
+
+    def _format(self, name: str, path: Path) -> None:
+        if name not in self._names.formats:
+            self._report.add(
+                path, f"there is no format '{name}'", nearest(name, self._names.formats), code="unknown-format"
+            )
+
+
+def mapping_problem(error: MappingError, place: Location, path: Path = ()) -> Problem:
+    """A mapping that does not compile, as a problem."""
+    return Problem(*place, f"the mapping does not compile: {error.message}", code=f"mapping-{error.code}", path=path)
+
+
+def _functions(source: bytes) -> set[str] | None:
+    """The names of a module's functions; None when it does not parse (which is reported once, for the file)."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+    return {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def _as_is(path: Path) -> Path:
+    return path

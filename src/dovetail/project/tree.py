@@ -1,0 +1,62 @@
+"""A project's text as a value: relative path → bytes. A folder gives one; for an older version, the store does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dovetail.errors import ProjectError
+
+FileTree = Mapping[str, bytes]
+
+MAX_FILE: Final = 4 * 2**20  # bytes
+MAX_FILES: Final = 10_000
+ROOT_FILE: Final = "dovetail.yaml"
+_KINDS: Final = {
+    "connections": ".yaml",
+    "flows": ".yaml",
+    "maps": ".jsonata",
+    "contracts": ".json",
+    "apis": ".yaml",
+    "tests": ".yaml",
+    "python": ".py",
+}
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """The project files beneath `folder`; other files are left alone, and links out of it are not followed.
+
+    Raises ProjectError if there is no project, or a file is too large.
+    """
+    if not (folder / ROOT_FILE).is_file():
+        raise ProjectError(f"{folder} is not a Dovetail project: it has no {ROOT_FILE}; 'dovetail new' makes one")
+    root = folder.resolve()
+    tree = {ROOT_FILE: _read(root / ROOT_FILE, ROOT_FILE)}
+    for name, suffix in _KINDS.items():
+        for path in sorted((root / name).rglob(f"*{suffix}")):
+            relative = path.relative_to(root).as_posix()
+            if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
+                continue
+            if not path.resolve().is_relative_to(root):
+                raise ProjectError(f"{relative} is a link out of the project folder; copy the file instead")
+            if len(tree) == MAX_FILES:
+                raise ProjectError(f"{folder} has more than {MAX_FILES} project files")
+            tree[relative] = _read(path, relative)
+    return tree
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ProjectError(f"{name} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise ProjectError(f"{name} is larger than {MAX_FILE} bytes")
+    return data
+
+
+def beneath(tree: FileTree, folder: str, suffix: str) -> list[str]:
+    """The paths in `folder` (and its folders) that end in `suffix`, in order."""
+    return sorted(path for path in tree if path.startswith(f"{folder}/") and path.endswith(suffix))
