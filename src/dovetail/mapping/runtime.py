@@ -14,7 +14,7 @@ from .values import EMPTY, FLAT, LISTS, NUMBERS, SAFE, UNDEFINED, Cons, Function
 U = UNDEFINED
 
 
-# names -----------------------------------------------------------------------------------------------------------------
+# names ----------------------------------------
 
 
 def lookup(value: Any, key: str) -> Any:
@@ -143,7 +143,7 @@ def steps_of(value: Any) -> Any:
     return value if value.__class__ in LISTS else () if value is U else (value,)
 
 
-# predicates -----------------------------------------------------------------------------------------------------------
+# predicates ----------------------------------------
 
 
 def pick(value: Any, index: int) -> Any:
@@ -175,7 +175,7 @@ def select(test: Any, index: int, count: int, item: Any, found: list[Any]) -> No
             found.append(item)
 
 
-# truth and comparison ---------------------------------------------------------------------------------------------------
+# truth and comparison ----------------------------------------
 
 
 def truth(value: Any) -> bool:
@@ -267,7 +267,7 @@ def includes(left: Any, right: Any) -> bool:
     return any(equal(left, one) for one in items_of(right))
 
 
-# arithmetic -------------------------------------------------------------------------------------------------------------
+# arithmetic ----------------------------------------
 
 
 def operands(left: Any, right: Any) -> tuple[Any, Any] | None:
@@ -388,7 +388,7 @@ def whole(value: Any, code: str) -> Any:
     raise MappingError(code, value=value)
 
 
-# text and lists ---------------------------------------------------------------------------------------------------------
+# text and lists ----------------------------------------
 
 
 def text(state: Any, value: Any) -> str:
@@ -426,14 +426,17 @@ def append(one: Any, two: Any) -> Any:
 
 def wildcard(value: Any) -> Any:
     """`*`: every field, arrays flattened."""
-    found = Seq()
+    found: list[Any] = Seq()
     values: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    arrays = False
     for one in values:
         if one.__class__ in LISTS:
             flatten(one, found)
+            arrays = True
         else:
             found.append(one)
-    return normal(found)
+    # what an array was put into is an array, no sequence: one item does not stand for itself
+    return list(found) if arrays else normal(found)
 
 
 def flatten(value: Any, found: list[Any]) -> None:
@@ -462,7 +465,7 @@ def descendants(state: Any, value: Any) -> Any:
     return settle(found)
 
 
-# groups -----------------------------------------------------------------------------------------------------------------
+# groups ----------------------------------------
 
 
 def merged(value: Any) -> Any:
@@ -506,7 +509,7 @@ def refuse(code: str, value: Any = U) -> Any:
     raise MappingError(code, value=value)
 
 
-# order-by ---------------------------------------------------------------------------------------------------------------
+# order-by ----------------------------------------
 
 Term = tuple[Callable[[Any], Any], bool]
 

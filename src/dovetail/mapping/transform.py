@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from .errors import MappingError
 from .invoke import invoke
 from .signature import Signature
-from .values import LISTS, UNDEFINED, Function, Native, is_function
+from .values import LISTS, UNDEFINED, Native, is_function
 
 U = UNDEFINED
 SIGNATURE = Signature("<(oa):o>")
@@ -17,7 +16,7 @@ Code = Callable[[Any], Any]
 
 
 def copy(state: Any, value: Any) -> Any:
-    """A deep copy of JSON data; numbers and texts as they are, functions as empty text."""
+    """A deep copy of JSON data; numbers and texts as they are, functions too."""
     kind = value.__class__
     if kind is dict:
         state.cells(len(value))
@@ -25,9 +24,7 @@ def copy(state: Any, value: Any) -> Any:
     if kind in LISTS:
         state.cells(len(value))
         return [copy(state, one) for one in value]
-    if isinstance(value, Function):
-        return ""
-    return value if kind is not Decimal else value
+    return value
 
 
 def transformer(state: Any, clone: Any, pattern: Code, update: Code, delete: Code | None, places: Any) -> Native:
@@ -43,7 +40,7 @@ def transformer(state: Any, clone: Any, pattern: Code, update: Code, delete: Cod
         if matches is U:
             return result
         for match in matches if matches.__class__ in LISTS else (matches,):
-            change(match, update)
+            change(state, match, update)
             if delete is not None:
                 remove(match, delete)
         return result
@@ -51,14 +48,15 @@ def transformer(state: Any, clone: Any, pattern: Code, update: Code, delete: Cod
     return Native("transform", run, SIGNATURE, arity=1)
 
 
-def change(match: Any, update: Code) -> None:
+def change(state: Any, match: Any, update: Code) -> None:
     changes = update(match)
     if changes is U:
         return
     if changes.__class__ is not dict:
         raise MappingError("T2011", value=changes)
     if match.__class__ is dict:
-        match.update(changes)
+        # a copy, so that an update made of the match itself does not close a circle
+        match.update(copy(state, changes))
 
 
 def remove(match: Any, delete: Code) -> None:

@@ -11,7 +11,20 @@ from .. import invoke, joins, runtime, transform
 from ..limits import Limits
 from ..nodes import Node
 from ..values import (
-    EMPTY, FLAT, LISTS, SAFE, UNDEFINED, Cons, Function, Kept, Lambda, Native, Seq, TailCall, normal, settle,
+    EMPTY,
+    FLAT,
+    LISTS,
+    SAFE,
+    UNDEFINED,
+    Cons,
+    Function,
+    Kept,
+    Lambda,
+    Native,
+    Seq,
+    TailCall,
+    normal,
+    settle,
 )  # fmt: skip
 from .emit import Def, Writer
 from .scope import Scope, Variable, bound_names, has_closure

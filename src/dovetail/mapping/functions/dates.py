@@ -30,7 +30,7 @@ def millis(state: Any) -> Any:
     ('$fromMillis(1510067557121, "[M01]/[D01]/[Y0001] [h#1]:[m01][P]")', "11/07/2017 3:12pm"),
     stateful=True,
 )  # fmt: skip
-def fromMillis(state: Any, value: Any, picture: Any = U, timezone: Any = U) -> Any:  # noqa: N802
+def fromMillis(state: Any, value: Any, picture: Any = U, timezone: Any = U) -> Any:
     """Milliseconds since 1970-01-01 UTC as text, in ISO 8601 or as the picture says, in the timezone (`+hhmm`)."""
     return U if value is U else moments.format_moment(state, value, picture, timezone)
 
@@ -41,7 +41,7 @@ def fromMillis(state: Any, value: Any, picture: Any = U, timezone: Any = U) -> A
     ('$toMillis("7.11.2017", "[D].[M].[Y]")', 1510012800000),
     stateful=True,
 )  # fmt: skip
-def toMillis(state: Any, text: Any, picture: Any = U) -> Any:  # noqa: N802
+def toMillis(state: Any, text: Any, picture: Any = U) -> Any:
     """The point in time that a text shows, in milliseconds since 1970-01-01 UTC."""
     if text is U:
         return U

@@ -22,10 +22,10 @@ _foreign = re.compile(r"[^A-Za-z0-9+/]")
 
 @function(FUNCTIONS, "<s-:s>", ('$base64encode("myuser:mypass")', "bXl1c2VyOm15cGFzcw=="))
 def base64encode(text: Any) -> Any:
-    """The base64 form of a text's bytes, one byte a character (the low eight bits of its code)."""
+    """The base64 form of a text's bytes, one byte a character (the low eight bits of its UTF-16 code)."""
     if text is U:
         return U
-    return base64.b64encode(bytes(ord(one) & 0xFF for one in text)).decode()
+    return base64.b64encode(text.encode("utf-16-le", "surrogatepass")[::2]).decode()
 
 
 @function(FUNCTIONS, "<s-:s>", ('$base64decode("bXl1c2VyOm15cGFzcw==")', "myuser:mypass"))
@@ -52,13 +52,13 @@ def encoded(text: Any, safe: str, name: str) -> Any:
 
 
 @function(FUNCTIONS, "<s-:s>", ('$encodeUrlComponent("?x=test")', "%3Fx%3Dtest"))
-def encodeUrlComponent(text: Any) -> Any:  # noqa: N802
+def encodeUrlComponent(text: Any) -> Any:
     """`text` as a part of a URL, everything special escaped."""
     return encoded(text, COMPONENT, "encodeUrlComponent")
 
 
 @function(FUNCTIONS, "<s-:s>", ('$encodeUrl("https://a.example/?x=å")', "https://a.example/?x=%C3%A5"))
-def encodeUrl(text: Any) -> Any:  # noqa: N802
+def encodeUrl(text: Any) -> Any:
     """`text` as a URL: what has a meaning in URLs stays."""
     return encoded(text, WHOLE, "encodeUrl")
 
@@ -81,12 +81,12 @@ def decoded(text: Any, keep: str, name: str) -> Any:
 
 
 @function(FUNCTIONS, "<s-:s>", ('$decodeUrlComponent("%3Fx%3Dtest")', "?x=test"))
-def decodeUrlComponent(text: Any) -> Any:  # noqa: N802
+def decodeUrlComponent(text: Any) -> Any:
     """The text that `$encodeUrlComponent` was given."""
     return decoded(text, "", "decodeUrlComponent")
 
 
 @function(FUNCTIONS, "<s-:s>", ('$decodeUrl("https://a.example/?x=%C3%A5")', "https://a.example/?x=å"))
-def decodeUrl(text: Any) -> Any:  # noqa: N802
+def decodeUrl(text: Any) -> Any:
     """The text that `$encodeUrl` was given."""
     return decoded(text, ";/?:@&=+$,#", "decodeUrl")

@@ -27,7 +27,7 @@ ISO = "[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01].[f001][Z01:01t]"
 FURTHEST = 8_640_000_000_000_000
 
 
-# the calendar -----------------------------------------------------------------------------------------------------------
+# the calendar ----------------------------------------
 
 
 def days_of(year: int, month: int, day: int) -> int:
@@ -123,7 +123,7 @@ READ: dict[str, Any] = {
 }
 
 
-# pictures ---------------------------------------------------------------------------------------------------------------
+# pictures ----------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def numeric(part: Part, presentation: str, modifier: str, least: int | None) -> 
     return replace(part, integer=integer, modulus=modulus)
 
 
-# formatting -------------------------------------------------------------------------------------------------------------
+# formatting ----------------------------------------
 
 
 def format_moment(state: Any, millis: Any, picture: Any, timezone: Any) -> str:
@@ -293,7 +293,7 @@ def zone_text(state: Any, part: Part, hours: int, minutes: int) -> str:
     return "Z" if offset == 0 and part.modifier == "t" else text
 
 
-# parsing ----------------------------------------------------------------------------------------------------------------
+# parsing ----------------------------------------
 
 _iso = re.compile(
     r"(\d{4})(?:-([01]\d))?(?:-([0-3]\d))?(?:T([0-2]\d):([0-5]\d):([0-5]\d))?(\.\d+)?([+-][0-2]\d:?[0-5]\d|Z)?", re.A

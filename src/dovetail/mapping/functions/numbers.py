@@ -8,7 +8,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from ..errors import MappingError
-from ..runtime import double, number as usable, rounded, tidy
+from ..runtime import double, rounded, tidy
+from ..runtime import number as usable
 from ..values import NUMBERS, UNDEFINED
 from .declare import Declared, function
 from .text import double_text

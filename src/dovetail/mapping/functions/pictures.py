@@ -21,13 +21,13 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
     ('$formatNumber(12345.6, "#,###.00")', "12,345.60"), ('$formatNumber(0.14, "01%")', "14%"),
     stateful=True,
 )  # fmt: skip
-def formatNumber(state: Any, value: Any, picture: Any = U, options: Any = U) -> Any:  # noqa: N802
+def formatNumber(state: Any, value: Any, picture: Any = U, options: Any = U) -> Any:
     """A number by an XPath decimal picture; `options` replace its characters, such as `decimal-separator`."""
     return U if value is U else decimals.format_number(state, value, picture, options)
 
 
 @function(FUNCTIONS, "<n-n?:s>", ("$formatBase(255, 16)", "ff"))
-def formatBase(value: Any, radix: Any = U) -> Any:  # noqa: N802
+def formatBase(value: Any, radix: Any = U) -> Any:
     """An integer in another number base, from 2 to 36."""
     if value is U:
         return U
@@ -50,7 +50,7 @@ def formatBase(value: Any, radix: Any = U) -> Any:  # noqa: N802
     ('$formatInteger(2789, "w")', "two thousand, seven hundred and eighty-nine"), ('$formatInteger(1999, "I")', "MCMXCIX"),
     stateful=True,
 )  # fmt: skip
-def formatInteger(state: Any, value: Any, picture: Any = U) -> Any:  # noqa: N802
+def formatInteger(state: Any, value: Any, picture: Any = U) -> Any:
     """An integer by an XPath picture: digits, words (`w`), roman (`I`), letters (`A`), ordinals (`;o`)."""
     return U if value is U else integers.format_integer(state, integral(value), picture)
 
@@ -64,6 +64,6 @@ def integral(value: Any) -> int:
 @function(
     FUNCTIONS, "<s-s:n>", ('$parseInteger("twelve thousand, four hundred and seventy-six", "w")', 12476), stateful=True
 )
-def parseInteger(state: Any, text: Any, picture: Any = U) -> Any:  # noqa: N802
+def parseInteger(state: Any, text: Any, picture: Any = U) -> Any:
     """The integer that a text shows, by the same pictures as `$formatInteger`."""
     return U if text is U else integers.parse_integer(text, picture)

@@ -8,7 +8,16 @@ from typing import Any
 
 from ..values import Native
 from . import (
-    aggregate, arrays, dates, encoding, higher, meta, numbers, objects, pictures, strings,
+    aggregate,
+    arrays,
+    dates,
+    encoding,
+    higher,
+    meta,
+    numbers,
+    objects,
+    pictures,
+    strings,
 )  # fmt: skip
 from .declare import Declared, build
 

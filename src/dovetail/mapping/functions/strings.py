@@ -51,7 +51,7 @@ def whole(value: Any) -> int:
 
 
 @function(FUNCTIONS, "<s-s:s>", ('$substringBefore("a-b-c", "-")', "a"))
-def substringBefore(text: Any, mark: Any = U) -> Any:  # noqa: N802
+def substringBefore(text: Any, mark: Any = U) -> Any:
     """The part of `text` before the first `mark`, all of it if there is none."""
     if text is U or mark is U:
         return text
@@ -59,7 +59,7 @@ def substringBefore(text: Any, mark: Any = U) -> Any:  # noqa: N802
 
 
 @function(FUNCTIONS, "<s-s:s>", ('$substringAfter("a-b-c", "-")', "b-c"))
-def substringAfter(text: Any, mark: Any = U) -> Any:  # noqa: N802
+def substringAfter(text: Any, mark: Any = U) -> Any:
     """The part of `text` after the first `mark`, all of it if there is none."""
     if text is U or mark is U or not mark:
         return text
