@@ -19,7 +19,7 @@ from dovetail.control.checking import check as checked
 def check(
     folder: Annotated[Path | None, Parameter(show_default=False)] = None, /, *,
     env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev",
-    json: bool = False,
+    without_secrets: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
     """Print the problems; 1 when there is an error.
 
@@ -29,10 +29,13 @@ def check(
         The project folder. Default: this folder or the nearest one above it with a dovetail.yaml.
     env
         The environment to check it for.
+    without_secrets
+        Where variables and secrets are not set (in CI, say): their absence is a warning, and what hangs on them is not
+        checked.
     json
         Answer in JSON.
     """
-    answer = checked(find_project(folder), env, os.environ)
+    answer = checked(find_project(folder), env, os.environ, strict=not without_secrets)
     if json:
         write_json(answer)
     else:
@@ -56,9 +59,12 @@ def _drawn(problem: ProblemLine) -> Text:
 def _summary(answer: Checked) -> Text:
     errors = sum(problem.level == "error" for problem in answer.problems)
     warnings = len(answer.problems) - errors
-    counted = ((errors, "error"), (warnings, "warning"))
-    counts = ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in counted if n)
+    counts = ", ".join(_counted(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n)
     if not answer.ok:
-        return Text(counts or "1 error", "bold red")
-    what = f"{len(answer.flows)} flows, {len(answer.connections)} connections"
+        return Text(counts or "this is no project", "bold red")
+    what = f"{_counted(len(answer.flows), 'flow')}, {_counted(len(answer.connections), 'connection')}"
     return Text(f"{line(answer.project)}: {what}, {counts or 'no problems'}", "yellow" if warnings else "green")
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -55,7 +55,7 @@ def _describe(found: Connector) -> None:
     console.print(Text(found.description), Text(), Markdown(found.reference))
     for title, ways in (("operation", found.operations), ("sink", found.sinks)):
         if ways:
-            rows = table(title, "a repeat is safe because", ids=(title,))
+            rows = table(title, "repeat", ids=(title,))
             for name, repeat in ways.items():
                 rows.add_row(name, repeat)
             console.print(Text(), rows)

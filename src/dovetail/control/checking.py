@@ -10,9 +10,12 @@ from dovetail.control.answers import Checked, ProblemLine
 from dovetail.project.load import load_project
 
 
-def check(folder: Path, environment: str, environ: Mapping[str, str]) -> Checked:
-    """Every problem in the project, in file order. Needs no server and no store, and connects to nothing."""
-    project, problems = load_project(folder, Catalog.builtin().with_guests(), environment, environ)
+def check(folder: Path, environment: str, environ: Mapping[str, str], *, strict: bool = True) -> Checked:
+    """Every problem in the project, in file order. Needs no server and no store, and connects to nothing.
+
+    Without `strict`, variables and secrets that are not set are warnings.
+    """
+    project, problems = load_project(folder, Catalog.builtin().with_guests(), environment, environ, strict=strict)
     lines = [
         ProblemLine(
             problem.level, problem.code, problem.file, problem.line, problem.column, problem.message, problem.suggestion
@@ -20,7 +23,7 @@ def check(folder: Path, environment: str, environ: Mapping[str, str]) -> Checked
         for problem in sorted(problems, key=lambda problem: problem.order)
     ]
     return Checked(
-        ok=project is not None and not any(line.level == "error" for line in lines), problems=lines,
+        ok=not any(line.level == "error" for line in lines), problems=lines,
         project=project.name if project is not None else "", environment=environment,
         flows=sorted(project.flows) if project is not None else [],
         connections=sorted(project.connections) if project is not None else [],

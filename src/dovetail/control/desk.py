@@ -6,6 +6,7 @@ It works over a running server's engine and over a store at rest; which one is t
 from __future__ import annotations
 
 import asyncio
+import os
 
 from dovetail.clock import Clock
 from dovetail.control.answers import (
@@ -55,6 +56,7 @@ class Control:
             running=self.hand.running, project=self._project, store=self._path,
             flows=[self._flow_status(place, counts) for place in places(self.store).values()],
             targets=[TargetStatus(name, position) for name, position in self.hand.breakers().items()],
+            pid=os.getpid() if self.hand.running else 0,
             uptime=self._clock.monotonic() - self._started if self.hand.running else 0.0,
             usage=dict(self.store.usage()),
         )  # fmt: skip

@@ -23,7 +23,8 @@ from dovetail.message import Message
 from dovetail.sdk import Log
 
 MASK = "***"
-LONGEST = 500
+LONGEST = 500  # characters of one value
+MOST_ITEMS, DEEPEST = 50, 3
 HIDDEN = re.compile(
     r"body|payload|headers?|authorization|cookie|passw|secret|token|credential|api_?key|variables", re.I
 )
@@ -70,16 +71,23 @@ class Logs:
         return event
 
     def _guard(self, logger: Any, method: str, event: EventDict) -> EventDict:
+        return self._fields(event, DEEPEST)
+
+    def _fields(self, fields: Mapping[str, Any], depth: int) -> dict[str, Any]:
         return {
-            name: MASK if HIDDEN.search(name) and value is not None else self._plain(value)
-            for name, value in event.items()
+            str(name): MASK if HIDDEN.search(str(name)) and value is not None else self._plain(value, depth)
+            for name, value in fields.items()
         }
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: Any, depth: int) -> Any:
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, bytes | bytearray | memoryview):
             return f"<{len(value)} bytes>"
+        if depth and isinstance(value, Mapping):
+            return self._fields(value, depth - 1)
+        if depth and isinstance(value, list | tuple):
+            return [self._plain(item, depth - 1) for item in value[:MOST_ITEMS]]
         text = value if isinstance(value, str) else repr(value)
         if self._secrets is not None:
             text = self._secrets.sub(MASK, text)
@@ -111,11 +119,15 @@ def _console() -> list[Processor]:
     def tame(logger: Any, method: str, event: EventDict) -> EventDict:
         """Text from outside must not steer the terminal."""
         return {
-            name: _CONTROL.sub(lambda bad: f"\\x{ord(bad[0]):02x}", value) if isinstance(value, str) else value
+            name: value if isinstance(value, int | float | None) else _CONTROL.sub(_visible, str(value))
             for name, value in event.items()
         }
 
     return [tame, structlog.dev.ConsoleRenderer(timestamp_key="time", pad_event_to=24)]
+
+
+def _visible(bad: re.Match[str]) -> str:
+    return f"\\x{ord(bad[0]):02x}"
 
 
 class Limiter:
