@@ -38,7 +38,8 @@ by hand, raw keep-alive connections to the target; no verification, contract, de
 *Dovetail* verifies the signature, validates the contract, dedupes, filters, maps, calls and records; the peers filter,
 map and call, with the settings they are shipped with. *End to end* counts orders from the first one sent to the last
 one that reached the target. *Missing* are orders answered 2xx that the target never saw: after SIGKILL in mid-load and
-a restart, and after the target had been away for ten seconds.
+a restart, and after the target had been away for ten seconds. *Seen again* are calls that were repeated because nobody
+could know whether the first one arrived; Dovetail repeats them under the same Idempotency-Key.
 """
 
 

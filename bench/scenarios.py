@@ -216,7 +216,9 @@ def pending(effort: Effort) -> dict[str, float]:
         target.command("away")
         accepted = 0
         while accepted < effort.pending:
-            accepted += load(subject, 100_000, DRAIN_SECONDS, first=accepted)["accepted"]
+            accepted += load(subject, min(100_000, effort.pending - accepted), DRAIN_SECONDS, first=accepted)[
+                "accepted"
+            ]
             print(f"    {accepted:,} pending", flush=True)
         assert isinstance(subject, Dovetail)
         assert subject.process
