@@ -60,7 +60,8 @@ class Contract:
         self.name = name
         self.version = version
         self.schema = schema
-        resources = [(_uri(*parse_ref(ref)), other) for ref, other in (others or {}).items()]
+        reachable = {**(others or {}), self.ref: schema}
+        resources = [(_uri(*parse_ref(ref)), other) for ref, other in reachable.items()]
         try:
             registry = jsonschema_rs.Registry(resources, draft=jsonschema_rs.Draft202012, retriever=_retrieve)
             self._validator = jsonschema_rs.Draft202012Validator(

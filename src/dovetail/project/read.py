@@ -14,7 +14,7 @@ from dovetail.mapping import compile as compile_mapping
 from dovetail.project.check import mapping_problem
 from dovetail.project.declared import FORMAT, ConnectionFile, Environment, FlowFile, ProjectFile
 from dovetail.project.model import ConnectionText, SourceText
-from dovetail.project.snapshot import FlowValue
+from dovetail.project.snapshot import FlowValue, contract_file, contract_files
 from dovetail.project.text import Text
 from dovetail.project.tree import ROOT_FILE, FileTree, beneath
 from dovetail.project.values import Resolver, Surroundings, layered, merged
@@ -231,10 +231,11 @@ class Reader:
             except CodecError as error:
                 self._say(Location(file, error.line, error.column), error.reason, code="syntax")
         found: dict[str, Contract] = {}
-        usable = {ref: schema for ref, schema in schemas.items() if isinstance(schema, dict | bool)}
         for ref, schema in schemas.items():
+            reach = contract_files(self.tree, ref)
             try:
-                found[ref] = Contract(*parse_ref(ref), schema, {k: v for k, v in usable.items() if k != ref})
+                others = {other: schemas[other] for other in schemas if contract_file(other) in reach}
+                found[ref] = Contract(*parse_ref(ref), schema, others)
             except ContractError as error:
                 self._contract_problem(ref, error)
         return found

@@ -74,14 +74,7 @@ class Snapshots:
         needs = {path for path in uses.files if path in self._tree}
         if any(path.startswith("python/") for path in needs):
             needs |= set(beneath(self._tree, "python", ".py"))  # they may import each other
-        pending = [contract_file(ref) for ref in uses.contracts]
-        while pending:
-            path = pending.pop()
-            if path in self._tree and path not in needs:
-                needs.add(path)
-                found = _CONTRACT_REF.findall(self._tree[path])
-                pending += [f"contracts/{name.decode()}/{version.decode()}.json" for name, version in found]
-        return needs
+        return needs.union(*(contract_files(self._tree, ref) for ref in uses.contracts))
 
 
 def flow_file(name: str) -> str:
@@ -93,6 +86,19 @@ def contract_file(ref: str) -> str:
     """Where a contract (`name@version`) is written."""
     name, _, version = ref.partition("@")
     return f"contracts/{name}/{version}.json"
+
+
+def contract_files(tree: FileTree, ref: str) -> set[str]:
+    """The files of a contract and of all that it refers to, as far as they are there."""
+    found: set[str] = set()
+    pending = [contract_file(ref)]
+    while pending:
+        path = pending.pop()
+        if path in tree and path not in found:
+            found.add(path)
+            refers = _CONTRACT_REF.findall(tree[path])
+            pending += [f"contracts/{name.decode()}/{version.decode()}.json" for name, version in refers]
+    return found
 
 
 def variables_of(files: FileTree) -> dict[str, str]:

@@ -53,9 +53,8 @@ def read_step(raw: Any, path: Path, words: StepWords, taken: set[str], report: R
         report.add((*path, "id"), "an id is a text", 'put it in quotes: "1"', code="wrong-type")
         return None
     for other in [name for name in value if name in known and name not in _names(kind.Config)]:
-        report.add(
-            at((*path, other)), f"'{other}' is a step of its own", f"begin it with '- {other}:'", code="two-steps"
-        )
+        hint = f"begin it with '- {other}:'"
+        report.add(at((*path, other)), f"'{other}' is a step of its own", hint, code="two-steps", key=True)
         return None
     inner = Report(lambda found, *, key=False: report.locate(at(found), key=key))
     config = kind.Config.convert(value, path, inner)
