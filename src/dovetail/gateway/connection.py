@@ -228,7 +228,9 @@ class Connection(asyncio.Protocol):
         listener, parser = self._listener, self._parser
         headers = self._headers()
         method = parser.get_method().decode()
-        if "upgrade" in headers and method != "CONNECT" and parser.should_upgrade():
+        if method == "CONNECT":
+            raise Stop(400, "bad_target", "this server is no proxy")
+        if "upgrade" in headers and parser.should_upgrade():
             self._method, self._upgrade = method, True
             return
         self._names.clear()
@@ -369,7 +371,10 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._since = self._listener.now
         if self._state != _IDLE and self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # it is gone already
+                self._transport.abort()
             self._write_paused = False
             self._resume()
         else:
