@@ -29,6 +29,7 @@ class Database:
         self.path = path
         self.threads = Writer()
         self.broken = False  # an I/O error was met: the connections must not be used again
+        self._lost = ""  # why it can be used no more
         try:
             self._open()
         except BaseException:
@@ -38,10 +39,14 @@ class Database:
     def _open(self) -> None:
         connect.create(self.path)
         try:
-            self.writing = connect.connect(self.path, WRITER_CACHE)
-            connect.identify(self.writing, self.path)
-            connect.migrate(self.writing)
-            self.reading = connect.connect(self.path, READER_CACHE)
+            with contextlib.ExitStack() as half_open:
+                writing = connect.connect(self.path, WRITER_CACHE)
+                half_open.callback(writing.close)
+                connect.identify(writing, self.path)
+                connect.migrate(writing)
+                self.reading = connect.connect(self.path, READER_CACHE)
+                self.writing = writing
+                half_open.pop_all()
         except apsw.Error as error:
             raise connect.translate(error, self.path) from error
 
@@ -70,6 +75,11 @@ class Database:
         rows = self.read(sql, bindings)
         return rows[0] if rows else None
 
+    def require(self) -> None:
+        """Raises StoreError when the store was closed or given up."""
+        if self._lost:
+            raise StoreError(self._lost)
+
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def begin(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -78,6 +88,7 @@ class Database:
 
         Raises Unavailable, StoreError, and what `work` raises.
         """
+        self.require()
         if self.broken:
             self.recover()
         try:
@@ -142,19 +153,20 @@ class Database:
         """
         log = self.path.with_name(self.path.name + "-wal")
         try:
-            for connection in (self.reading, self.writing):
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                connection.close(True)
+            self._drop()
             if log.exists():
                 _rewrite(log)
             self._open()
             with self.writing:
-                self.writing.execute("UPDATE store SET clean = 0")  # proves that the disk takes a flush again
+                opened(self.writing)  # proves that the disk takes a flush again
         except (OSError, apsw.Error, StoreError) as error:
-            raise StoreError(
+            with contextlib.suppress(apsw.Error):
+                self._drop()
+            self._lost = (
                 f"the disk of store {self.path} fails ({error}): messages accepted before are safe, whether the last "
                 "transaction was kept is unknown until the store is opened again"
-            ) from error
+            )
+            raise StoreError(self._lost) from error
         self.broken = False
 
     def check(self) -> None:
@@ -164,12 +176,24 @@ class Database:
         except apsw.Error as error:
             raise connect.translate(error, self.path) from error
 
+    def _drop(self) -> None:
+        """Close without writing the log back into the file."""
+        for connection in (self.reading, self.writing):
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
+
     def close(self) -> None:
         """Close both connections; the last one writes the log back into the file. Safe to call twice."""
         self.threads.stop()
+        self._lost = self._lost or f"store {self.path} is closed"
         with contextlib.suppress(apsw.Error):
             self.reading.close()
             self.writing.close()
+
+
+def opened(connection: apsw.Connection) -> None:
+    """Note that the store is in use. The count changes each time, for SQLite does not write what is there already."""
+    connection.execute("UPDATE store SET clean = 0, opened = opened + 1")
 
 
 def _rewrite(file: Path) -> None:

@@ -14,7 +14,7 @@ class Owner:
 
     def __init__(self, path: Path) -> None:
         """Take the lock of the store at `path`. Raises StoreError, naming the process that holds it."""
-        self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        self._fd = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

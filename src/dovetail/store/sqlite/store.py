@@ -16,7 +16,7 @@ from dovetail.store.base import Work
 from dovetail.store.sqlite import apply, connect
 from dovetail.store.sqlite.apply import Numbers, Payload
 from dovetail.store.sqlite.audit import Audit
-from dovetail.store.sqlite.database import Database
+from dovetail.store.sqlite.database import Database, opened
 from dovetail.store.sqlite.journal import Journal
 from dovetail.store.sqlite.owner import Owner
 from dovetail.store.sqlite.progress import Progresses
@@ -85,18 +85,16 @@ class SqliteStore(base.Store):
         """Read how the store was left, look closer if it was not closed, and note that it is in use."""
         self._db.write(
             lambda connection: connection.execute(
-                "INSERT INTO store VALUES (1, ?, 1, 0, ?) ON CONFLICT DO NOTHING", (ids.token(5), self._clock.now_ms())
+                "INSERT INTO store VALUES (1, ?, 1, 0, 0, ?) ON CONFLICT DO NOTHING",
+                (ids.token(5), self._clock.now_ms()),
             )
         )
         uid, clean = self._db.read("SELECT uid, clean FROM store")[0]
         self.uid, self.clean = uid, bool(clean)
         if not self.clean and self._path.stat().st_size < connect.SMALL:
             self.check()
-        self._set_clean(False)
+        self._db.write(opened)
         self._numbers = self._free_numbers()
-
-    def _set_clean(self, clean: bool) -> None:
-        self._db.write(lambda connection: connection.execute("UPDATE store SET clean = ?", (int(clean),)))
 
     def _free_numbers(self) -> Numbers:
         sql = """SELECT 1 + max(high, coalesce((SELECT max(seq) FROM journal), 0)),
@@ -110,6 +108,7 @@ class SqliteStore(base.Store):
 
     async def commit(self, work: Work) -> None:
         async with self._turn:
+            self._db.require()
             payloads = await self._pack(work)
             numbers, now = self._numbers, self._clock.now_ms()
 
@@ -155,7 +154,7 @@ class SqliteStore(base.Store):
             self._closed = True
             try:
                 if clean:
-                    self._set_clean(True)
+                    self._db.write(lambda connection: connection.execute("UPDATE store SET clean = 1"))
             finally:
                 self._db.close()
                 self._owner.release()

@@ -5,7 +5,8 @@ PRAGMA application_id = 1146508364; -- "DVTL"
 CREATE TABLE store (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   uid TEXT NOT NULL,
-  clean INTEGER NOT NULL,
+  clean INTEGER NOT NULL, -- 1: closed by its last user, nothing was in flight
+  opened INTEGER NOT NULL, -- how often
   high INTEGER NOT NULL, -- the highest journal number ever pruned: numbers are never used again
   created INTEGER NOT NULL
 );
