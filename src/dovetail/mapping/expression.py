@@ -62,7 +62,7 @@ class Expression:
         except MappingError as error:
             raise MappingError("D3120", value=error.message) from None
         try:
-            context, local = state.scope
+            context, local = state.scope or (state.root, {})
             bindings = {**state.bindings, **local}
             program = inner._for(bindings)
             return program.run(context if focus is UNDEFINED else focus, bindings, state)

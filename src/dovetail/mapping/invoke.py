@@ -34,14 +34,24 @@ def native(state: Any, function: Native, args: tuple[Any, ...], context: Any) ->
     """Call a built-in or registered function with its arguments checked."""
     signature = function.signature
     if signature is not None:
-        given = args
         args = tuple(signature.validate(args, context))
-        if len(function.fit) < 64 and len(given) <= len(args) and all(map(_is, given, args)) and not _typed(signature):
-            if all(one is U for one in args[len(given) :]) and not any(one is U for one in given):
-                function.fit.add(tuple(one.__class__ for one in given))
     if function.stateful:
         return function.run(state, *args)
     return function.run(*args)
+
+
+def learn(
+    state: Any, function: Native, args: tuple[Any, ...], context: Any, fit: set[Any], places: tuple[int, ...]
+) -> Any:
+    """Call with arguments checked, and remember their classes if the check let them through as they were."""
+    checked = function.signature.validate(args, context)
+    same = len(args) <= len(checked) and all(map(_is, args, checked)) and not _typed(function.signature)
+    if same and len(fit) < 64 and all(one is U for one in checked[len(args) :]):
+        kinds = tuple(args[place].__class__ for place in places)
+        fit.add(kinds if len(kinds) > 1 else kinds[0])
+    if function.stateful:
+        return function.run(state, *checked)
+    return function.run(*checked)
 
 
 def _is(one: Any, two: Any) -> bool:

@@ -40,7 +40,7 @@ def join(
             continue
         if results.__class__ not in LISTS:
             results = (results,)
-        state.turns(results)
+        state.charge(results)
         state.cells(len(results))
         for place, result in enumerate(results):
             made = dict(before)
@@ -75,7 +75,7 @@ def pick_tuple(tuples: Tuples, index: int) -> Tuples:
 
 def filter_tuples(state: Any, tuples: Tuples, test: Callable[[Tuple], Any]) -> Tuples:
     found = Tuples()
-    state.turns(tuples)
+    state.charge(tuples)
     for place, one in enumerate(tuples):
         select(test(one), place, len(tuples), one, found)
     return found
@@ -84,7 +84,7 @@ def filter_tuples(state: Any, tuples: Tuples, test: Callable[[Tuple], Any]) -> T
 def group_joined(state: Any, tuples: Tuples, pairs: tuple[tuple[Any, Any], ...]) -> dict[str, Any]:
     """`path{key: value}` on a stream: a group's variables hold what its tuples held, together."""
     groups: dict[str, list[Any]] = {}
-    state.turns(tuples)
+    state.charge(tuples)
     for one in tuples:
         for place, (key, _) in enumerate(pairs):
             grouped(groups, key(one), place, one)

@@ -66,7 +66,7 @@ _monotonic = SystemClock().monotonic
 class State:
     """The running account of one evaluation. Generated code charges `left`; the rest is called when that is spent."""
 
-    __slots__ = ("bindings", "deadline", "depth", "environment", "left", "limits", "root", "scope", "size", "world")
+    __slots__ = ("bindings", "deadline", "depth", "given", "left", "limits", "root", "scope", "size", "world")
 
     def __init__(self, limits: Limits, root: Any, bindings: Any, world: Any, environment: Any) -> None:
         self.limits = limits
@@ -75,10 +75,17 @@ class State:
         self.depth = 0
         self.size = limits.size
         self.root = root
-        self.scope: tuple[Any, dict[str, Any]] = (root, {})
+        self.scope: tuple[Any, dict[str, Any]] | None = None
         self.bindings = bindings
         self.world = world
-        self.environment = SystemEnvironment() if environment is None else environment
+        self.given = environment
+
+    @property
+    def environment(self) -> Any:
+        """The world that this evaluation sees; the machine's own unless one was given."""
+        if self.given is None:
+            self.given = SystemEnvironment()
+        return self.given
 
     def tick(self) -> None:
         """Look at the clock; called when `left` has run out."""
@@ -90,14 +97,19 @@ class State:
             raise MappingError("U1001", value=f"The expression ran for longer than {self.limits.seconds:g} s")
 
     def turns(self, items: list[Any]) -> Any:
-        """Charge a loop over `items`; a long one looks at the clock on its way."""
+        """Go over `items`; a long loop looks at the clock on its way. Generated code has charged them already."""
         count = len(items)
-        self.left -= count
         if self.left < 0:
             self.tick()
             if count > BUDGET:
                 return self._slowly(items)
         return items
+
+    def charge(self, items: Any) -> None:
+        """Charge a loop over `items` and look at the clock if it is time."""
+        self.left -= len(items)
+        if self.left < 0:
+            self.tick()
 
     def _slowly(self, items: list[Any]) -> Any:
         for start in range(0, len(items), BUDGET):

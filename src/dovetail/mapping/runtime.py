@@ -12,6 +12,8 @@ from .functions.text import to_text
 from .values import EMPTY, FLAT, LISTS, NUMBERS, SAFE, UNDEFINED, Cons, Function, Kept, Seq, normal, settle
 
 U = UNDEFINED
+#: what a field may be that is not simply an item of its sequence
+NESTED = LISTS | {type(U)}
 
 
 # names ----------------------------------------
@@ -68,9 +70,16 @@ def collect(value: Any, key: str) -> list[Any] | None:
 
 def last_field(value: Any, key: str) -> Any:
     """The last step of a path: the field of every item, settled."""
-    found = collect(value, key)
-    if found is None:
+    if value.__class__ not in LISTS:
         return value.get(key, U) if isinstance(value, dict) else U
+    try:
+        found = [item.get(key, U) for item in value]
+    except AttributeError:
+        found = collect(value, key) or []
+    else:
+        if NESTED.isdisjoint(map(type, found)):
+            return Seq(found) if len(found) > 1 else found[0] if found else U
+        found = [one for one in found if one is not U]
     return last(found)
 
 
@@ -470,6 +479,8 @@ def descendants(state: Any, value: Any) -> Any:
 
 def merged(value: Any) -> Any:
     """The context of a constructor with fixed keys when it stands on a list: all items together."""
+    if value.__class__ not in LISTS:
+        return value
     if not value:
         return U
     data = value[0]

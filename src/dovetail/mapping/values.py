@@ -84,7 +84,18 @@ class Lambda(Function):
 class Native(Function):
     """A built-in or registered function. With `stateful`, `run` gets the evaluation's state as its first argument."""
 
-    __slots__ = ("contextual", "fit", "name", "run", "signature", "stateful", "width")
+    __slots__ = (
+        "answer",
+        "contextual",
+        "fits",
+        "name",
+        "quick",
+        "quick_arity",
+        "run",
+        "signature",
+        "stateful",
+        "width",
+    )
 
     def __init__(
         self, name: str, run: Callable[..., Any], signature: Any = None, *, arity: int, stateful: bool = False
@@ -95,8 +106,13 @@ class Native(Function):
         self.arity = arity
         self.width = arity
         self.stateful = stateful
-        #: argument classes that need no further check; filled as calls are seen
-        self.fit: set[tuple[type, ...]] = set()
+        #: by the shape of the call: classes of arguments that need no further check; filled as calls are seen
+        self.fits: dict[Any, set[Any]] = {}
+        #: a shortcut for common arguments, which answers HOLE for any other; and how many arguments it takes
+        self.quick: Callable[..., Any] | None = None
+        self.quick_arity: tuple[int, ...] = ()
+        #: the signature letter of what a built-in surely answers, if it answers anything
+        self.answer = ""
         self.contextual = signature is not None and signature.contextual
 
 

@@ -8,7 +8,9 @@ from .coder import Base, Ctx, Val
 from .scope import Scope, Variable
 
 #: results of built-ins that are surely of one kind when they are there at all
-KINDS = {"s": "str", "b": "bool", "n": "num"}
+KINDS = {"s": "str", "b": "bool", "n": "flat"}
+#: built-ins to which a sequence and an array are the same
+AGGREGATES = ("sum", "count", "max", "min", "average", "join")
 
 
 class Calls(Base):
@@ -73,44 +75,66 @@ class Calls(Base):
         self.emit(f"{name} = {value.name}")
         return name
 
-    def arguments(self, node: Node, ctx: Ctx, first: Val | None) -> list[str]:
+    def arguments(self, node: Node, ctx: Ctx, first: Val | None, plain: bool = False) -> list[str]:
+        """The arguments' names. With `plain` the first may be a list where a sequence was meant."""
         names = [] if first is None else [first.name]
         for argument in node.arguments:
+            if plain and not names and argument.type == "path" and not argument.keep_array and argument.group is None:
+                names.append(self.plain_list(argument, ctx))
+                continue
             value = self.value(argument, ctx)
             names.append(value.name if value.name[0] == "k" and value.name.isidentifier() else self.stable_name(value))
         return names
+
+    def plain_list(self, node: Node, ctx: Ctx) -> str:
+        raise NotImplementedError
 
     def native(self, node: Node, ctx: Ctx, first: Val | None, native: Native, token: str | None) -> Val:
         """A call of a known built-in: straight to it once its argument types have been seen to fit."""
         before = self.mark(node, token)
         ident = self.out.ident
-        args = self.arguments(node, ctx, first)
+        args = self.arguments(node, ctx, first, native.name in AGGREGATES)
         self.out.ident = ident
         name = self.temp()
-        made = self.out.object(native)
-        run, fit = self.out.object(native.run), self.out.object(native.fit)
-        listed = ", ".join(args)
-        whole = f"({listed}{',' if args else ''})"
-        slow = f"native(S, {made}, {whole}, {ctx.name})"
+        if native.name == "eval":
+            self.emit(f"S.scope = ({ctx.name}, known({self.visible()}))")
         deep = (
             native.stateful
             and native.signature is not None
-            and any(one.type == "f" or "f" in one.type for one in native.signature.parameters)
+            and any("f" in one.type for one in native.signature.parameters)
         )
-        if native.name == "eval":
-            self.emit(f"S.scope = ({ctx.name}, known({self.visible()}))")
         if deep:
             self.emit(f"S.depth += {self.depth}")
-        if args and native.signature is not None:
-            classes = f"({', '.join(f'{one}.__class__' for one in args)},)"
-            state = "S, " if native.stateful else ""
-            self.emit(f"{name} = {run}({state}{listed}) if {classes} in {fit} else {slow}")
-        else:
-            self.emit(f"{name} = {slow}")
+        self.emit(f"{name} = {self.checked(native, args, ctx)}")
         if deep:
             self.emit(f"S.depth -= {self.depth}")
         self.out.ident = before
-        return Val(name, getattr(native, "kind", "any"))
+        return Val(name, KINDS.get(native.answer, "any"))
+
+    def checked(self, native: Native, args: list[str], ctx: Ctx) -> str:
+        """The call itself: straight in once the argument types have been seen to fit, else by way of the signature."""
+        made = self.out.object(native)
+        listed = ", ".join(args)
+        whole = f"({listed}{',' if args else ''})"
+        if native.quick is not None and len(args) in native.quick_arity:
+            name = self.temp()
+            self.emit(f"{name} = {self.out.object(native.quick)}({listed})")
+            return f"{name} if {name} is not HOLE else native(S, {made}, {whole}, {ctx.name})"
+        varying = [place for place, one in enumerate(args) if one[0] != "k"]
+        if not varying or native.signature is None:
+            return f"native(S, {made}, {whole}, {ctx.name})"
+        constant = tuple((place, self.constant_class(one)) for place, one in enumerate(args) if one[0] == "k")
+        fit = self.out.object(native.fits.setdefault((len(args), constant), set()))
+        classes = f"{args[varying[0]]}.__class__"
+        if len(varying) > 1:
+            classes = f"({', '.join(f'{args[place]}.__class__' for place in varying)})"
+        run = self.out.object(native.run)
+        state = "S, " if native.stateful else ""
+        slow = f"learn(S, {made}, {whole}, {ctx.name}, {fit}, {tuple(varying)})"
+        return f"{run}({state}{listed}) if {classes} in {fit} else {slow}"
+
+    def constant_class(self, name: str) -> type:
+        return type(self.out.constants[int(name[1:])])
 
     def visible(self) -> str:
         """The variables in sight, for `$eval`."""

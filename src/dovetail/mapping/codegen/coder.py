@@ -215,7 +215,13 @@ class Base:
         """Run `body` for each of `items`; in a def of its own where closures or deep nesting ask for it."""
         item = self.out.temp("x")
         spilled = has_closure(node) or self.out.crowded()
-        head = f"{numbered}, {item} in enumerate(S.turns({items}))" if numbered else f"{item} in S.turns({items})"
+        if not items.isidentifier():
+            name = self.temp()
+            self.emit(f"{name} = {items}")
+            items = name
+        self.emit(f"S.left -= len({items})")
+        source = f"{items} if S.left >= 0 else S.turns({items})"
+        head = f"{numbered}, {item} in enumerate({source})" if numbered else f"{item} in {source}"
         if not spilled:
             self.out.open(f"for {head}:", loop=True)
             body(Ctx(item))

@@ -12,7 +12,7 @@ from .operators import Operators
 from .paths import Paths
 
 #: kinds whose values are never a sequence that has to be settled
-SETTLED = ("str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
+SETTLED = ("flat", "str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
 
 
 class Coder(Operators, Objects, Paths, Calls):
@@ -66,6 +66,20 @@ class Coder(Operators, Objects, Paths, Calls):
         if form == "tuples":
             return current
         return self.finish(node, current, form)
+
+    def plain_list(self, node: Node, ctx: Ctx) -> str:
+        """A path's items as a bare list where that comes naturally, else its value."""
+        self.depth += 1
+        straight, self.straight = self.straight, False
+        current, form = self.path(node, ctx)
+        name = self.temp()
+        if form == "items" and not node.keep_singleton:
+            self.emit(f"{name} = {current.name} or U")
+        else:
+            self.emit(f"{name} = {self.finish(node, current, form).name}")
+        self.straight = straight
+        self.depth -= 1
+        return name
 
     def refined(self, node: Node, ctx: Ctx) -> Val:
         """A node that is no path, with its predicates and its group."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..nodes import Node
 from .coder import Base, Ctx, Val
 
-FLAT_KINDS = ("str", "num", "bool", "obj", "fun", "null")
+FLAT_KINDS = ("str", "num", "bool", "obj", "fun", "null", "flat")
 
 
 class Objects(Base):
@@ -68,7 +68,7 @@ class Objects(Base):
             return self.group(node, ctx.name if not ctx.single else f"({ctx.name},)", ctx.single, ctx)
         if not ctx.single and ctx.kind != "obj" and node.pairs:
             name = self.temp()
-            self.emit(f"{name} = merged({ctx.name}) if {ctx.name}.__class__ in LISTS else {ctx.name}")
+            self.emit(f"{name} = {ctx.name} if {ctx.name}.__class__ is dict else merged({ctx.name})")
             ctx = Ctx(name)
         return self.fixed(node, ctx)
 

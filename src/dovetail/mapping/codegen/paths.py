@@ -96,7 +96,7 @@ class Paths(Base):
         items = current.name
         if form == "value":
             items = self.temp()
-            self.emit(f"{items} = {current.name} if {current.name}.__class__ in LISTS else steps_of({current.name})")
+            self.emit(f"{items} = {self.iterated(current.name, 'steps_of')}")
         self.emit(f"{found} = []")
         known: list[Val] = []
 
@@ -122,6 +122,9 @@ class Paths(Base):
             return Val(name), "final"
         self.emit(f"{found} = flat({found})")
         return Val(found, "seq", False), "items"
+
+    def iterated(self, name: str, slow: str) -> str:
+        return f"{name} if {name}.__class__ is list else ({name},) if {name}.__class__ is dict else {slow}({name})"
 
     def leave(self, value: Val) -> str:
         if value.kind == "num" and not isinstance(value.const, int | float):
@@ -158,7 +161,7 @@ class Paths(Base):
         items = current.name
         if form != "items":
             items = self.temp()
-            self.emit(f"{items} = {current.name} if {current.name}.__class__ in LISTS else ({current.name},)")
+            self.emit(f"{items} = {self.iterated(current.name, 'items_of')}")
         found, index = self.temp(), self.out.temp("i")
         self.emit(f"{found} = []")
         plain = self.boolean(test)
@@ -209,7 +212,7 @@ class Paths(Base):
         self.emit(f"{items} = {current.name}" if form == "items" else f"{items} = steps_of({current.name})")
         if form == "one":
             self.emit(f"{items} = ({current.name},)")
-        self.emit(f"S.turns({items})")
+        self.emit(f"S.charge({items})")
         terms = self.terms(step, False)
         self.emit(f"{name} = ordered(list({items}), {terms})")
         self.out.ident = before
@@ -278,7 +281,7 @@ class Paths(Base):
             focus = self.const(step.focus) if step.focus else "None"
             index = self.const(step.index) if step.index else "None"
             label = self.const(step.ancestor.label) if step.ancestor else "None"
-            self.emit(f"S.turns({stream})")
+            self.emit(f"S.charge({stream})")
             self.emit(f"{name} = join(S, {function}, {stream}, {focus}, {index}, {label})")
         self.tuple_stages(step.stages or [], name)
         self.out.ident = before

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from decimal import Decimal
 from typing import Any
 
 from ..runtime import rounded, tidy
-from ..values import UNDEFINED
+from ..invoke import HOLE
+from ..values import LISTS, UNDEFINED
 from .declare import Declared, function
 
 U = UNDEFINED
+PLAIN = frozenset((int, float))
 FUNCTIONS: list[Declared] = []
 
 
@@ -24,7 +28,17 @@ def added(numbers: Any) -> Any:
     return rounded(total)
 
 
-@function(FUNCTIONS, "<a<n>:n>", ("$sum([5, 1, 3])", 9))
+def quick_sum(numbers: Any) -> Any:
+    """The sum of a list of ints and floats."""
+    if numbers.__class__ not in LISTS or not PLAIN.issuperset(map(type, numbers)):
+        return HOLE
+    total = functools.reduce(operator.add, numbers, 0)
+    if total.__class__ is float:
+        return tidy(total)
+    return rounded(total)
+
+
+@function(FUNCTIONS, "<a<n>:n>", ("$sum([5, 1, 3])", 9), quick=quick_sum)
 def sum_(numbers: Any) -> Any:
     """The sum of an array of numbers."""
     if numbers is U:

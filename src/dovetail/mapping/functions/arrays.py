@@ -84,7 +84,7 @@ def distinct(state: Any, items: Any) -> Any:
                 continue
             seen.add(one)
         else:
-            state.turns(others)
+            state.charge(others)
             if any(runtime.same(one, other) for other in others):
                 continue
             others.append(one)

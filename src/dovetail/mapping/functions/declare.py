@@ -11,6 +11,7 @@ from ..signature import Signature
 from ..values import Native
 
 Example = tuple[str, Any]
+Run = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,8 @@ class Declared:
     stateful: bool
     arity: int | None
     family: str
-
-
-Run = Callable[..., Any]
+    quick: Run | None = None
+    quick_arity: tuple[int, ...] = ()
 
 
 def function(
@@ -37,14 +37,19 @@ def function(
     name: str | None = None,
     stateful: bool = False,
     arity: int | None = None,
+    quick: Run | None = None,
+    quick_arity: tuple[int, ...] = (1,),
 ) -> Callable[[Run], Run]:
-    """Declare a function in its family's table. The docstring's first paragraph is its help."""
+    """Declare a function in its family's table. The docstring's first paragraph is its help.
+
+    quick: a shortcut that answers common arguments without any check, and HOLE where it does not apply.
+    """
 
     def declare(run: Run) -> Run:
         help_ = " ".join((inspect.getdoc(run) or "").split("\n\n")[0].split())
         family = run.__module__.rsplit(".", 1)[-1]
         called = name or run.__name__.rstrip("_")
-        table.append(Declared(called, signature, run, help_, examples, stateful, arity, family))
+        table.append(Declared(called, signature, run, help_, examples, stateful, arity, family, quick, quick_arity))
         return run
 
     return declare
@@ -57,4 +62,6 @@ def build(declared: Declared) -> Native:
     arity = width if declared.arity is None else declared.arity
     made = Native(declared.name, declared.run, Signature(declared.signature), arity=arity, stateful=declared.stateful)
     made.width = width
+    made.answer = declared.signature.rpartition(":")[2].rstrip(">") if ":" in declared.signature else ""
+    made.quick, made.quick_arity = declared.quick, declared.quick_arity
     return made

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from ..errors import MappingError
+from ..invoke import HOLE
 from ..runtime import double, rounded, tidy
 from ..runtime import number as usable
 from ..values import NUMBERS, UNDEFINED
@@ -15,6 +16,8 @@ from .declare import Declared, function
 from .text import double_text
 
 U = UNDEFINED
+WIDE = Context(prec=1000)
+POWERS = tuple(10.0**step for step in range(10))
 FUNCTIONS: list[Declared] = []
 _decimal = re.compile(r"-?[0-9]+(\.[0-9]+)?([Ee][-+]?[0-9]+)?")
 _integer = re.compile(r"-?[0-9]+")
@@ -75,7 +78,33 @@ def integral(value: Any, cut: Any) -> Any:
     return rounded(cut(value))
 
 
-@function(FUNCTIONS, "<n-n?:n>", ("$round(123.456, 2)", 123.46), ("$round(2.5)", 2), ("$round(125, -1)", 120))
+def quick_round(value: Any, precision: Any = 0) -> Any:
+    """Rounding of what is clearly above or below the middle."""
+    if value.__class__ is not float or precision.__class__ is not int or not 0 <= precision < 10:
+        return value if value.__class__ is int and precision.__class__ is int and precision >= 0 else HOLE
+    power = POWERS[precision]
+    scaled = value * power
+    if not -1e9 < scaled < 1e9:
+        return HOLE
+    whole = math.floor(scaled)
+    over = scaled - whole
+    if 0.499999 < over < 0.500001:
+        return HOLE
+    if over > 0.5:
+        whole += 1
+    found = whole / power
+    return int(found) if found.is_integer() else found
+
+
+@function(
+    FUNCTIONS,
+    "<n-n?:n>",
+    ("$round(123.456, 2)", 123.46),
+    ("$round(2.5)", 2),
+    ("$round(125, -1)", 120),
+    quick=quick_round,
+    quick_arity=(1, 2),
+)
 def round_(value: Any, precision: Any = U) -> Any:
     """The value with `precision` decimals (0 by default, negative for tens and hundreds), halves to the even neighbour."""
     if value is U or (value.__class__ is int and (precision is U or precision >= 0)):
@@ -90,9 +119,6 @@ def round_(value: Any, precision: Any = U) -> Any:
         return 0
     result = exact.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN, context=WIDE)
     return tidy(float(result))
-
-
-WIDE = __import__("decimal").Context(prec=1000)
 
 
 @function(FUNCTIONS, "<n-:n>", ("$sqrt(4)", 2))

@@ -34,7 +34,7 @@ def lookup(value: Any, key: Any = U) -> Any:
 def spread(state: Any, value: Any) -> Any:
     """An object as an array of objects with one field each."""
     if value.__class__ in LISTS:
-        state.turns(value)
+        state.charge(value)
         parts: Any = Seq()
         for one in value:
             part = spread(state, one)

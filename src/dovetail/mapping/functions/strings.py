@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from ..errors import MappingError
-from ..invoke import invoke
+from ..invoke import HOLE, invoke
 from ..regex import Regex, matches
-from ..values import UNDEFINED, Seq
+from ..values import LISTS, UNDEFINED, Seq
 from .declare import Declared, function
 from .text import to_text
 
@@ -18,8 +18,19 @@ FUNCTIONS: list[Declared] = []
 _blanks = re.compile(r"[ \t\n\r]+")
 
 
+def quick_string(value: Any) -> Any:
+    kind = value.__class__
+    return value if kind is str else str(value) if kind is int else HOLE
+
+
 @function(
-    FUNCTIONS, "<x-b?:s>", ("$string(5)", "5"), ('$string({"a": [1, 2.5]})', '{"a":[1,2.5]}'), stateful=True, arity=1
+    FUNCTIONS,
+    "<x-b?:s>",
+    ("$string(5)", "5"),
+    ('$string({"a": [1, 2.5]})', '{"a":[1,2.5]}'),
+    stateful=True,
+    arity=1,
+    quick=quick_string,
 )
 def string(state: Any, value: Any, prettify: Any = U) -> Any:
     """The value as text: a string as it is, anything else as JSON; indented when `prettify` is true."""
@@ -266,7 +277,25 @@ def split(state: Any, text: Any, separator: Any = U, limit: Any = U) -> Any:
     return parts
 
 
-@function(FUNCTIONS, "<a<s>s?:s>", ('$join(["a", "b", "c"], "-")', "a-b-c"), stateful=True)
+def quick_join(texts: Any, separator: Any = "") -> Any:
+    """Short lists of texts in one."""
+    if texts.__class__ not in LISTS or separator.__class__ is not str or len(texts) > 64:
+        return texts if texts.__class__ is str and separator.__class__ is str else HOLE
+    try:
+        joined = separator.join(texts)
+    except TypeError:
+        return HOLE
+    return joined if len(joined) <= 256 else HOLE
+
+
+@function(
+    FUNCTIONS,
+    "<a<s>s?:s>",
+    ('$join(["a", "b", "c"], "-")', "a-b-c"),
+    stateful=True,
+    quick=quick_join,
+    quick_arity=(1, 2),
+)
 def join(state: Any, texts: Any, separator: Any = U) -> Any:
     """The texts of an array in one, with `separator` between them."""
     if texts is U:
