@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import sys
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -211,23 +212,26 @@ def policy_of(head: FlowFile) -> Policy:
 
 
 def load_function(project: Project, ref: str) -> Callable[..., Any]:
-    """A function of the project's own. Raises ProjectError when the module cannot be imported or has no such
-    function."""
+    """A function of the project's own, from the text that the flow's version was made with.
+
+    Raises ProjectError when the module cannot be imported or has no such function.
+    """
     module_name, _, name = ref.partition(":")
-    path = project.folder / "python" / f"{module_name.replace('.', '/')}.py"
-    full = f"dovetail_project_{project.name.replace('-', '_')}.{module_name}"
-    spec = importlib.util.spec_from_file_location(full, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ProjectError(f"python/{module_name}.py is not there")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[full] = module
+    file = f"python/{module_name.replace('.', '/')}.py"
+    source = project.files.get(file)
+    if source is None:
+        raise ProjectError(f"{file} is not there")
+    version = hashlib.sha256(source).hexdigest()[:12]  # versions of one module live side by side
+    module = types.ModuleType(f"dovetail_project_{project.name.replace('-', '_')}.{module_name}_{version}")
+    module.__file__ = str(project.folder / file)
+    sys.modules[module.__name__] = module  # dataclasses and annotations look their module up
     try:
-        spec.loader.exec_module(module)
-        function: Callable[..., Any] = getattr(module, name)
-    except AttributeError:
-        raise ProjectError(f"python/{module_name}.py has no function {name!r}") from None
+        exec(compile(source, module.__file__, "exec"), module.__dict__)
     except Exception as error:
-        raise ProjectError(f"python/{module_name}.py cannot be imported: {type(error).__name__}: {error}") from error
+        raise ProjectError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None:
+        raise ProjectError(f"{file} has no function {name!r}")
     return function
 
 

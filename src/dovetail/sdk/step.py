@@ -5,8 +5,8 @@ A step's `Config(Spec)` says everything about its text. Beside help, default and
 - `main=True`: the field that the step's own word sets, so that `filter: a > 1` means `{expression: a > 1}`;
 - `kind=…`: what its value names, so that the project can cross-check it, and a form can offer choices:
   `"expression"` (mapping text, or the path of a `.jsonata` file), `"steps"` (a nested chain), `"operation"` and
-  `"sink"`
-  (`connection.name`), `"contract"` (`name@version`), `"topic"`, `"flow"`, `"function"` (`module:function`).
+  `"sink"` (`connection.name`), `"contract"` (`name@version`), `"topic"`, `"flow"`, `"function"` (`module:function`),
+  `"format"` (a codec's name).
 
 A nested `Spec` (or a list of them) may carry such fields too: `route` has cases, each with a condition and steps.
 Every step

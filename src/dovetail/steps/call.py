@@ -21,7 +21,7 @@ class Call(EffectStep):
             example={"id": "customer.id"},
         )
         body: str | None = field(default=None, kind="expression", help="The body to send in place of the message's.")
-        format: str = field(default="json", help="The format `body` is written in.")
+        format: str = field(default="json", kind="format", help="The format `body` is written in.")
         as_: str | None = field(
             default=None, help="The variable that remembers the answer.", example="erp", pattern=r"[A-Za-z_]\w*"
         )

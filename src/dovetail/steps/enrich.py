@@ -34,7 +34,9 @@ class Enrich(EffectStep):
         as_: str | None = field(
             default=None, help="The variable that keeps the answer.", example="customer", pattern=r"[A-Za-z_]\w*"
         )
-        format: str = field(default="json", help="The format the request's `body` and the new body are written in.")
+        format: str = field(
+            default="json", kind="format", help="The format the request's `body` and the new body are written in."
+        )
         timeout: Duration | None = field(default=None, help="The total time one attempt may take.", example="10s")
 
         def rules(self) -> Iterable[tuple[str, str]]:

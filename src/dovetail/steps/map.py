@@ -16,7 +16,7 @@ class Map(MessageStep):
             help="The mapping, or the path of a `.jsonata` file.",
             example="maps/order.jsonata",
         )
-        format: str = field(default="json", help="The format the new body is written in.", example="xml")
+        format: str = field(default="json", kind="format", help="The format the new body is written in.", example="xml")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

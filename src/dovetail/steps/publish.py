@@ -19,7 +19,7 @@ class Publish(Step):
             default=None, kind="expression", help="What to publish in place of the message's body."
         )
         headers: dict[str, str] = field(default={}, kind="expression", help="Headers to add, each an expression.")
-        format: str = field(default="json", help="The format `body` is written in.")
+        format: str = field(default="json", kind="format", help="The format `body` is written in.")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

@@ -50,7 +50,7 @@ class Python(EffectStep):
     class Config(Spec):
         function: str = field(main=True, kind="function", help="The function.", example="pricing:price_order")
         timeout: Duration = field(default="5s", help="How long one call may take.")
-        format: str = field(default="json", help="The format the new body is written in.")
+        format: str = field(default="json", kind="format", help="The format the new body is written in.")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

@@ -22,7 +22,7 @@ class Respond(EffectStep):
         headers: dict[str, str] = field(
             default={}, kind="expression", help="Headers of the answer, each an expression."
         )
-        format: str = field(default="json", help="The format `body` is written in.")
+        format: str = field(default="json", kind="format", help="The format `body` is written in.")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

@@ -22,7 +22,7 @@ class Send(Step):
             example={"path": "id & '.json'"},
         )
         body: str | None = field(default=None, kind="expression", help="The body to send in place of the message's.")
-        format: str = field(default="json", help="The format `body` is written in.")
+        format: str = field(default="json", kind="format", help="The format `body` is written in.")
         timeout: Duration | None = field(default=None, help="The total time one attempt may take.", example="10s")
 
     def __init__(self, config: Config, build: Build) -> None:

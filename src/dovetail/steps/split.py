@@ -27,7 +27,7 @@ class Split(Step):
             default=None, help="The variable in which each part finds its `index` (from 0) and the `count` of parts.",
             example="part", pattern=r"[A-Za-z_]\w*",
         )  # fmt: skip
-        format: str = field(default="json", help="The format the parts are written in.")
+        format: str = field(default="json", kind="format", help="The format the parts are written in.")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

@@ -9,6 +9,7 @@ import pytest
 
 from dovetail.catalog import Catalog
 from dovetail.errors import ProjectError
+from dovetail.project.build import load_function
 from dovetail.project.load import check_tree, load_project, load_snapshot, secret_values
 from dovetail.project.values import Surroundings
 from dovetail.spec import Problem
@@ -445,3 +446,17 @@ def test_links_out_of_the_project_are_refused(tmp_path: Path) -> None:
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     more = {"README.md": b"\xff", "flows/notes.txt": b"x", ".git/flows/x.yaml": b"[", "flows/.x.yaml": b"["}
     assert load(write(tmp_path, {**FILES, **more}), "dev", ENVIRON).flows.keys() == {"orders", "ledger"}
+
+
+def test_formats_are_looked_for() -> None:
+    found = check(flow("- map: maps/order.jsonata", "- {map: maps/order.jsonata, format: jsn}"))
+    assert "flows/orders.yaml:9:39: there is no format 'jsn' (did you mean 'json'?)" in found
+
+
+def test_functions_of_two_versions_live_side_by_side(tmp_path: Path) -> None:
+    step = flow("- publish: orders.accepted", "- python: prices:price")
+    old = load(write(tmp_path, {**FILES, **step, "python/prices.py": b"def price(x):\n    return 1\n"}), "dev", ENVIRON)
+    new = load(write(tmp_path, {"python/prices.py": b"def price(x):\n    return 2\n"}), "dev", ENVIRON)
+    again = load_snapshot(old.snapshot("orders"), CATALOG, "dev", ENVIRON, tmp_path)
+    functions = [load_function(project, "prices:price") for project in (old, new, again)]
+    assert [function(0) for function in functions] == [1, 2, 1]
