@@ -11,9 +11,10 @@ from rich.text import Text
 
 from dovetail.cli.desk import find_project
 from dovetail.cli.exits import OK, PROBLEMS
-from dovetail.cli.output import line, screen, write_json
+from dovetail.cli.output import line, write, write_json
 from dovetail.control.answers import Checked, ProblemLine
 from dovetail.control.checking import check as checked
+from dovetail.spec import Problem
 
 
 def check(
@@ -39,14 +40,12 @@ def check(
     if json:
         write_json(answer)
     else:
-        console = screen()
-        for problem in answer.problems:
-            console.print(_drawn(problem), soft_wrap=True)
-        console.print(_summary(answer), soft_wrap=True)
+        write(*map(drawn, answer.problems), _summary(answer), whole=True)
     return OK if answer.ok else PROBLEMS
 
 
-def _drawn(problem: ProblemLine) -> Text:
+def drawn(problem: ProblemLine | Problem) -> Text:
+    """One problem: where, what, and what to write instead."""
     place = ":".join([line(problem.file), *(str(number) for number in (problem.line, problem.column) if number)])
     text = Text(f"{place}: " if place else "", "bold")
     text.append(f"{problem.level}: ", "red" if problem.level == "error" else "yellow")

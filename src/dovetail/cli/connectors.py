@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from rich.console import RenderableType
 from rich.markdown import Markdown
 from rich.text import Text
 
-from dovetail.cli.output import screen, table, write_json
+from dovetail.cli.output import table, write, write_json
 from dovetail.control.answers import Connector
 from dovetail.control.vocabulary import installed
 
 
 def connectors(
     name: Annotated[str, Parameter(show_default=False)] = "", /, *,
-    kind: Annotated[Literal["", "connection", "source", "step"], Parameter(alias="-k")] = "",
+    kind: Annotated[Literal["connection", "source", "step"] | None, Parameter(alias="-k")] = None,
     json: bool = False,
 ) -> int:  # fmt: skip
     """Print the list, or the page of one.
@@ -32,30 +33,30 @@ def connectors(
 
     words = installed()
     if name:
-        found = words.describe(name, kind)
+        found = words.describe(name, kind or "")
         if json:
             write_json(found)
         else:
             _describe(found)
         return 0
-    listed = words.all(kind)
+    listed = words.all(kind or "")
     if json:
         write_json(listed)
         return 0
     rows = table("name", "kind", "what it does", "from", ids=("name",), flexible=("what it does",))
     for line in listed:
         rows.add_row(line.name, line.kind, line.summary, line.origin)
-    screen().print(rows)
+    write(rows)
     return 0
 
 
 def _describe(found: Connector) -> None:
-    console = screen()
-    console.print(Text(found.name, "bold").append(f"  {found.kind}", "dim"))
-    console.print(Text(found.description), Text(), Markdown(found.reference))
+    head = Text(found.name, "bold").append(f"  {found.kind}", "dim")
+    parts: list[RenderableType] = [head, Text(found.description), Text(), Markdown(found.reference)]
     for title, ways in (("operation", found.operations), ("sink", found.sinks)):
         if ways:
             rows = table(title, "repeat", ids=(title,))
             for name, repeat in ways.items():
                 rows.add_row(name, repeat)
-            console.print(Text(), rows)
+            parts += [Text(), rows]
+    write(*parts)

@@ -6,6 +6,17 @@ import json
 import sys
 
 OK, PROBLEMS, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = range(6)
+INTERRUPTED = 130
+
+MEANINGS = {
+    OK: "done",
+    PROBLEMS: "problems found, or something failed",
+    USAGE: "wrong usage",
+    UNREACHABLE: "server or store cannot be reached",
+    NOT_FOUND: "not found",
+    CONFLICT: "not possible as things stand",
+    INTERRUPTED: "interrupted",
+}
 
 UNREACHABLE_CODES = frozenset(
     {"no-store", "no-project", "unreachable", "unavailable", "store", "listen", "token", "host"}

@@ -8,13 +8,10 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from dovetail.cli.exits import OK, USAGE, report
+from dovetail.cli.exits import INTERRUPTED, MEANINGS, OK, USAGE, code_of, report, words_of
 
 HELP = "Join the applications you have: durable flows as text in a folder."
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 problems found, or something failed; 2 wrong usage; 3 server or store cannot be reached; "
-    "4 not found; 5 not possible as things stand; 130 interrupted."
-)
+EXIT_CODES = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}."
 COMMANDS = {  # the first sentence stands in the list of commands, all of it in the command's own help
     "new": ("dovetail.cli.new:new", "Make a small project that runs: a webhook, a contract, a mapping, a file."),
     "check": (
@@ -77,13 +74,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return report(_worded(error), "usage", USAGE, as_json)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return OK
     except Exception as error:
-        from dovetail.cli.exits import code_of, words_of
-
         return report(words_of(error), getattr(error, "code", "internal"), code_of(error), as_json)
     return result if isinstance(result, int) else OK
 

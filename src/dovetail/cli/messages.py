@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from dovetail.cli.desk import Where, desk
-from dovetail.cli.output import line, notes, relative, screen, size, table, when, word, write_json
+from dovetail.cli.output import line, notes, relative, size, table, when, word, write, write_json
 from dovetail.cli.times import moment
 from dovetail.clock import SystemClock
 from dovetail.control.answers import Page, Search
@@ -61,7 +61,7 @@ def messages(
     elif not page.messages:
         notes().print("no message matches" + (f"; there may be more: --before {page.next}" if page.next else ""))
     else:
-        screen().print(drawn(page))
+        write(drawn(page))
         if page.next:
             notes().print(f"there are more: --before {page.next}", style="dim")
     return 0

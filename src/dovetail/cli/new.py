@@ -7,7 +7,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from dovetail.cli.output import screen, tame, write_json
+from rich.text import Text
+
+from dovetail.cli.output import tame, write, write_json
 from dovetail.errors import Refused
 
 RENAMED = {"gitignore": ".gitignore"}
@@ -34,10 +36,8 @@ def new(folder: Path, /, *, name: str = "", json: bool = False) -> int:
     if json:
         write_json({"project": called, "folder": str(folder), "files": sorted(map(str, written))})
         return 0
-    console = screen()
-    for path in sorted(written):
-        console.print(tame(str(path)), markup=False, soft_wrap=True)
-    console.print(f"\nNext: cd {tame(str(folder))} && dovetail check && dovetail run", markup=False, soft_wrap=True)
+    lines = [Text(tame(str(path))) for path in sorted(written)]
+    write(*lines, Text(f"\nNext: cd {tame(str(folder))} && dovetail check && dovetail run"), whole=True)
     return 0
 
 

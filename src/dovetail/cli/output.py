@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -27,9 +28,18 @@ def write_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def screen() -> Console:
-    """Standard output for people."""
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else WIDE)
+def write(*parts: RenderableType, whole: bool = False) -> None:
+    """Drawn parts on standard output, one beneath the other; in a pipe or a file lines are long and end where they end.
+
+    `whole`: on a terminal, too, lines are left to it to wrap, so that they can be pasted.
+    """
+    if sys.stdout.isatty():
+        Console(highlight=False).print(*parts, sep="\n", soft_wrap=whole)
+        return
+    drawn = Console(file=io.StringIO(), width=WIDE, highlight=False)
+    with drawn.capture() as capture:
+        drawn.print(*parts, sep="\n", soft_wrap=whole)
+    sys.stdout.writelines(f"{each.rstrip()}\n" for each in capture.get().splitlines())
 
 
 def notes() -> Console:
@@ -61,7 +71,6 @@ def table(
         made.add_column(
             name, justify="right" if name in right else "left", no_wrap=name not in flexible,
             overflow="fold" if name in ids or name in flexible else "ellipsis",
-            min_width=None,
         )  # fmt: skip
     return made
 

@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from dovetail.cli.desk import Desk, Where, desk
-from dovetail.cli.output import line, notes, screen, write_json
+from dovetail.cli.output import line, notes, write, write_json
 from dovetail.cli.times import moment, pace
 from dovetail.clock import SystemClock
 from dovetail.control.answers import RedriveAnswer, RedriveOrder, Search
@@ -155,17 +156,13 @@ def _chunks(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _told(total: RedriveAnswer) -> None:
-    console = screen()
-    for id in total.redriven[:20]:
-        console.print(f"redriven  {id}", markup=False)
+    lines = [Text(f"redriven  {id}") for id in total.redriven[:20]]
     if len(total.redriven) > 20:
-        console.print(f"… {len(total.redriven):,} dead letters redriven in all", markup=False)
-    for skipped in total.skipped[:50]:
-        console.print(f"skipped   {line(skipped.id)}  {line(skipped.why)}", markup=False, style="yellow")
+        lines.append(Text(f"… {len(total.redriven):,} dead letters redriven in all"))
+    lines += [Text(f"skipped   {line(skipped.id)}  {line(skipped.why)}", "yellow") for skipped in total.skipped[:50]]
     if len(total.skipped) > 50:
-        console.print(f"… {len(total.skipped):,} skipped in all", markup=False, style="yellow")
-    if not total.redriven and not total.skipped:
-        console.print("there is no dead letter to redrive", markup=False)
+        lines.append(Text(f"… {len(total.skipped):,} skipped in all", "yellow"))
+    write(*(lines or [Text("there is no dead letter to redrive")]), whole=True)
 
 
 def _read(path: Path) -> bytes:

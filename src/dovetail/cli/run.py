@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dovetail.cli.desk import find_project
+from dovetail.cli.exits import PROBLEMS, report
 
 
 def run(
@@ -40,10 +41,20 @@ def run(
         Seconds that running work may take to end when the server is told to stop.
     """
     from dovetail.app import Options, serve
+    from dovetail.errors import ProjectError
 
-    return serve(
-        Options(
-            folder=find_project(folder), environment=env, store=store, host=host, port=port, admin_host=admin_host,
-            admin_port=admin_port, log_format=log, drain_seconds=drain,
-        )
+    options = Options(
+        folder=find_project(folder), environment=env, store=store, host=host, port=port, admin_host=admin_host,
+        admin_port=admin_port, log_format=log, drain_seconds=drain,
     )  # fmt: skip
+    try:
+        return serve(options)
+    except ProjectError as error:
+        if not error.problems:
+            raise
+        from dovetail.cli.check import drawn
+        from dovetail.cli.output import notes
+
+        for problem in error.problems:
+            notes().print(drawn(problem), soft_wrap=True)
+        return report(error.message, error.code, PROBLEMS, False)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dovetail.cli.desk import Where, desk
-from dovetail.cli.output import STYLES, line, relative, screen, size, table, tame, when, word, write_json
+from dovetail.cli.output import STYLES, line, relative, size, table, tame, when, word, write, write_json
 from dovetail.clock import SystemClock
 from dovetail.control.answers import Body, EffectLine, Journey, StepLine
 
@@ -50,7 +50,7 @@ def show(
     if where.json:
         write_json(journey)
     else:
-        screen().print(*drawn(journey), sep="\n")
+        write(*drawn(journey))
     return 0
 
 
@@ -168,7 +168,7 @@ def _body(title: str, body: Body | None, indent: int = 2) -> list[RenderableType
     shown = Text("\n".join(lines[:MOST_LINES]), "cyan" if body.encoding == "text" else "dim", overflow="fold")
     if len(lines) > MOST_LINES or body.cut:
         shown.append("\n… the rest with --body", "dim")
-    return [*parts, Padding(shown, (0, 0, 0, indent))]
+    return [*parts, Padding(shown, (0, 0, 0, indent), expand=False)]
 
 
 def _pretty(body: Body) -> str:

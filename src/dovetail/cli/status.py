@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Annotated
@@ -14,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dovetail.cli.desk import Where, desk
-from dovetail.cli.output import line, number, screen, size, span, table, word, write_json
+from dovetail.cli.output import line, number, size, span, table, word, write, write_json
 from dovetail.control.answers import FlowStatus, Status
 
 
@@ -38,7 +39,7 @@ def status(
             if where.json:
                 write_json(answer)
             else:
-                screen().print(drawn(answer))
+                write(drawn(answer))
             return 0
         with asyncio.Runner() as waiting:
             _watch(asked.status, max(0.1, every), where.json, waiting)
@@ -46,13 +47,12 @@ def status(
 
 
 def _watch(ask: Callable[[], Status], every: float, as_json: bool, waiting: asyncio.Runner) -> None:
-    console = screen()
-    with nullcontext() if as_json else Live(console=console, auto_refresh=False, screen=False) as live:
+    with nullcontext() if as_json else Live(auto_refresh=False) as live:
         while True:
             answer = ask()
             if live is None:
-                console.file.write(msgspec.json.encode(answer).decode() + "\n")
-                console.file.flush()
+                sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+                sys.stdout.flush()
             else:
                 live.update(drawn(answer), refresh=True)
             try:

@@ -23,6 +23,20 @@ from dovetail.telemetry import CONTENT_TYPE, Answer, Health, Page
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+ROUTES = (  # method, path, method of `Api`, what it answers
+    ("GET", "/livez", "livez", "200 while the process answers at all."),
+    ("GET", "/readyz", "readyz", "200 when messages may be sent here, else 503; with a token also the reasons."),
+    ("GET", "/metrics", "metrics", "Metrics in Prometheus' text format."),
+    ("GET", "/api/status", "status", "Flows, targets and store in numbers."),
+    ("GET", "/api/messages", "messages", "A search: flow, state (repeatable), key, since, until, text, before, limit."),
+    ("GET", "/api/messages/{id}", "message", "One message's journey; flow."),
+    ("GET", "/api/messages/{id}/body", "body", "The bytes of its body; flow, original."),
+    ("POST", "/api/redrive", "redrive", "Dead letters taken up again: by, ids or search, body, version, rate."),
+    ("GET", "/api/connectors", "connectors", "The words a project may use."),
+    ("GET", "/api/connectors/{name}", "connector", "One of them; kind."),
+    ("POST", "/api/drain", "drain", "Finish what is under way and end; answers 202 at once."),
+)
+
 
 class Api:
     """The routes of one server. `drain` asks the server to finish and end; it returns at once."""
@@ -35,20 +49,7 @@ class Api:
 
     def app(self) -> Starlette:
         """The ASGI application; put a `Guard` around it."""
-        table: list[tuple[str, str, Handler]] = [
-            ("GET", "/livez", self.livez),
-            ("GET", "/readyz", self.readyz),
-            ("GET", "/metrics", self.metrics),
-            ("GET", "/api/status", self.status),
-            ("GET", "/api/messages", self.messages),
-            ("GET", "/api/messages/{id}", self.message),
-            ("GET", "/api/messages/{id}/body", self.body),
-            ("POST", "/api/redrive", self.redrive),
-            ("GET", "/api/connectors", self.connectors),
-            ("GET", "/api/connectors/{name}", self.connector),
-            ("POST", "/api/drain", self.drain),
-        ]
-        routes = [Route(path, self._careful(handler), methods=[method]) for method, path, handler in table]
+        routes = [Route(path, self._careful(getattr(self, name)), methods=[method]) for method, path, name, _ in ROUTES]
         return Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
 
     # --- health ----------------------------------------------------------------------------------------------------
