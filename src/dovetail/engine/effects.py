@@ -14,6 +14,8 @@ from dovetail.sdk import Call, Done, Failed, Message, Operation, Outcome, Repeat
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
 
+DOUBTFUL = ("intended", "in_doubt")
+
 
 class Effects:
     """The effects of one flow's messages."""
@@ -35,18 +37,27 @@ class Effects:
             message=message, key=key, args=args or {}, timeout=timeout or journey.version.policy.call_timeout,
             attempt=journey.attempt, trace=traceparent(message, key),
         )  # fmt: skip
+        doubtful = known is not None and known.state in DOUBTFUL
+        if doubtful and operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park":
+            raise doubt("it may have been done, and doing it again would be a second effect")
         target = self._engine.targets[operation.target]
         repeat = known is not None or journey.attempt > 1
         await target.admit(repeat)
         started = self._engine.clock.monotonic()
         outcome = "cancelled"
+        asking = doubtful and operation.repeat is Repeat.QUERYABLE
         try:
-            reply = await self._once(journey, step, operation, call, known)
+            reply = await self._engine.deadlines.run(operation.query(call), call.timeout) if asking else None
+            asking = False
+            if reply is None:
+                reply = await self._once(journey, step, operation, call)
             target.succeeded(repeat)
             outcome = "done"
         except MessageError as error:
             target.failed(error)
             outcome = "failed"
+            if asking:  # it could not even be asked: the doubt stays as it is on record
+                raise InDoubt(f"it may have been done, and asking failed: {error.message}") from error
             if isinstance(error, InDoubt):
                 outcome = "in_doubt"
                 error.park = operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park"
@@ -62,14 +73,7 @@ class Effects:
         await self._record(journey, key, step, operation, call, reply)
         return reply
 
-    async def _once(self, journey: Journey, step: str, operation: Operation, call: Call, known: Effect | None) -> Reply:
-        doubtful = known is not None and known.state in ("intended", "in_doubt")
-        if doubtful and operation.repeat is Repeat.QUERYABLE:
-            answer = await self._engine.deadlines.run(operation.query(call), call.timeout)
-            if answer is not None:
-                return answer
-        elif doubtful and operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park":
-            raise InDoubt("it may have been done, and doing it again would be a second effect", code="in_doubt")
+    async def _once(self, journey: Journey, step: str, operation: Operation, call: Call) -> Reply:
         if not operation.repeat.safe:
             await self._intend(journey, step, operation, call)
         self._engine.hook("after_intent_before_send")
@@ -120,7 +124,10 @@ class Effects:
             known = journey.memo.effects.get(key) if journey.memo is not None else None
             if known is not None and known.state == "done":
                 outcomes[key] = Done()
-            elif known is not None and not sink.repeat.safe and journey.version.policy.unsafe == "park":
+            elif (
+                known is not None and known.state in DOUBTFUL and not sink.repeat.safe
+                and journey.version.policy.unsafe == "park"
+            ):  # fmt: skip
                 outcomes[key] = Failed(doubt("it may have been written, and writing it again would be a second effect"))
             else:
                 call = Call(
