@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dovetail.sdk import Build, Context, Dropped, Duration, Failed, Message, Result, Spec, Step, field
+from dovetail.sdk import Build, Context, Dropped, Duration, Failed, Message, MessageError, Result, Spec, Step, field
 from dovetail.steps._values import Body, Values
 
 
@@ -48,7 +48,13 @@ class Send(Step):
                 args.append(values)
         if not ready:
             return result
-        outcomes = await context.write(self.id, self._sink, bodies, args if self._args else None, self.config.timeout)
+        try:
+            outcomes = await context.write(
+                self.id, self._sink, bodies, args if self._args else None, self.config.timeout
+            )
+        except MessageError as error:
+            result.failed += [(message, error) for message in ready]
+            return result
         for message, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Failed):
                 result.failed.append((message, outcome.error))

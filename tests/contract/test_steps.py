@@ -1,0 +1,126 @@
+"""Every step that comes with Dovetail sits the step exam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from dovetail.catalog import Catalog
+from dovetail.sdk import Message, Rejected
+from dovetail.testkit.fakes import FakeConnection
+from dovetail.testkit.step_suite import CHECKS, StepCase
+from dovetail.testkit.steps import FakeBuild, message
+
+CATALOG = Catalog.builtin()
+WORDS = {name: CATALOG.step(name) for name in CATALOG.names("step")}
+ORDERS = [
+    message({"id": 1, "total": 10, "lines": [{"sku": "a"}, {"sku": "b"}]}, id="m-1", ref=1),
+    message({"id": 2, "total": 0, "lines": []}, id="m-2", ref=2, headers={"x-old": "1"}),
+    message({"id": 3, "total": 30, "lines": [{"sku": "c"}]}, id="m-3", ref=3, variables={"seen": True}),
+]
+
+
+def double(value: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    if value["total"] == 0:
+        raise ValueError("nothing to double")
+    return {**value, "total": value["total"] * 2, "old": headers.get("x-old")}
+
+
+def world() -> FakeBuild:
+    shop = FakeConnection("shop")
+    shop.writes["write"].judge = lambda call: Rejected("too dear") if b"30" in call.message.body else None
+    return FakeBuild(
+        words=WORDS,
+        connections={"shop": shop},
+        functions={"pricing:double": double},
+        contracts={"order@1": lambda value: "" if value["total"] else "total is zero"},
+        flows={"priced": [{"set": {"price": "total * 2"}}, {"call": "shop.call", "as": "answer"}]},
+    )
+
+
+def case(text: dict[str, Any], messages: Sequence[Message] = ORDERS, **more: Any) -> Callable[[], StepCase]:
+    return lambda: StepCase(text, world, messages, **more)
+
+
+CASES: dict[str, list[Callable[[], StepCase]]] = {
+    "call": [
+        case({"call": "shop.call", "as": "answer", "args": {"id": "id"}, "body": '{"n": id}', "timeout": "5s"}),
+        case({"call": "shop.call"}, reads_body=False),
+    ],
+    "enrich": [
+        case({"enrich": "shop.call", "into": "shop.answer", "body": "lines[sku = 'a']"}),
+        case({"enrich": "shop.call", "merge": '$merge([$, {"fine": $vars.reply.ok}])'}),
+    ],
+    "filter": [case({"filter": "total > 0"}), case({"filter": "lines.sku.$number()", "reason": "no numbers"})],
+    "log": [case({"log": "seen", "fields": {"total": "total"}})],
+    "map": [case({"map": '{"n": id}'}), case({"map": "lines[1]"}), case({"map": "total", "format": "text"})],
+    "parallel": [
+        case(
+            {
+                "parallel": [
+                    {"call": "shop.call", "as": "one", "id": "a"},
+                    [{"set": {"two": "id"}}, {"filter": "total > 0"}],
+                ]
+            }
+        )
+    ],
+    "publish": [
+        case({"publish": "orders"}, reads_body=False),
+        case({"publish": "orders", "body": "lines", "headers": {"X-Total": "total"}}),
+    ],
+    "python": [case({"python": "pricing:double"})],
+    "respond": [case({"respond": '{"id": id}', "status": 201, "headers": {"x-id": "id"}})],
+    "route": [
+        case({"route": [{"when": "total > 20", "steps": [{"call": "shop.call"}]}, {"when": "total > 5", "steps": []}]}),
+        case({"route": [{"when": "total > 5", "steps": [{"map": "id"}]}, {"otherwise": [{"filter": "false"}]}]}),
+        case(
+            {
+                "route": [
+                    {"when": "total > 5", "steps": [{"call": "shop.call"}]},
+                    {"when": "total > 20", "steps": [{"send": "shop.write"}]},
+                ],
+                "match": "all",
+                "unmatched": "fail",
+            }
+        ),
+    ],
+    "send": [
+        case({"send": "shop.write"}, reads_body=False),
+        case({"send": "shop.write", "args": {"path": "id & '.json'"}, "body": "lines"}),
+    ],
+    "set": [case({"set": {"total": "total", "none": "missing"}})],
+    "set_headers": [
+        case({"set_headers": {"X-Id": "id"}, "remove": ["X-Old"]}),
+        case({"set_headers": {"x-bad": "lines"}}),
+    ],
+    "split": [case({"split": "lines", "key": "sku", "as": "part"})],
+    "sub_flow": [case({"sub_flow": "priced"})],
+    "throttle": [case({"throttle": "1000/s"}, reads_body=False), case({"throttle": "1000/s", "key": "id"})],
+    "try": [
+        case(
+            {"try": [{"call": "shop.call"}], "catch": [{"set": {"handled": "$vars.error.code"}}]},
+            reads_body=False,
+            catches=True,
+        ),
+        case({"try": [{"validate": "order@1"}], "catch": [{"map": "$vars.error"}]}),
+    ],
+    "validate": [case({"validate": "order@1"})],
+    "wire_tap": [
+        case({"wire_tap": "orders.seen"}, reads_body=False),
+        case({"wire_tap": {"steps": [{"map": "lines"}, {"call": "shop.call"}]}}, reads_body=False, catches=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize(
+    "make", [pytest.param(make, id=f"{word}-{n}") for word, cases in CASES.items() for n, make in enumerate(cases)]
+)
+async def test_conformance(name: str, make: Callable[[], StepCase]) -> None:
+    await CHECKS[name](make())
+
+
+def test_no_step_is_left_out() -> None:
+    assert sorted(CASES) == CATALOG.names("step")
