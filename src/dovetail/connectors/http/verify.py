@@ -10,12 +10,13 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from dovetail.sdk import Duration, Refused, Secret, Spec, field
 
 Headers = Mapping[str, str]
+Keys = Sequence[bytes]
 
 
 class Verify(Spec):
@@ -23,8 +24,12 @@ class Verify(Spec):
 
     challenge: ClassVar[str] = "Signature"
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
-        """Raise `Refused` unless the request is the sender's own."""
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
+        """Raise `Refused` unless the request is the sender's own. `keys` is what `keys()` gave."""
+        raise NotImplementedError
+
+    def keys(self) -> Keys:
+        """The secrets as they are used, made once. Whoever holds them must not show them."""
         raise NotImplementedError
 
     def delivery_id(self, headers: Headers) -> str | None:
@@ -71,6 +76,10 @@ def _secrets(secret: Secret | list[Secret]) -> list[bytes]:
     return [one.reveal().encode() for one in (secret if isinstance(secret, list) else [secret])]
 
 
+def _digests(keys: Keys, signed: bytes, algorithm: str = "sha256") -> list[bytes]:
+    return [hmac.digest(key, signed, algorithm) for key in keys]
+
+
 def _any_equal(expected: Iterable[bytes], given: Iterable[bytes]) -> bool:
     """Whether one of the expected values was given. Looks at all pairs, whatever it finds."""
     candidates = list(given)
@@ -89,16 +98,16 @@ class _Signed(Verify):
         example="${secret:shop_webhook}",
     )  # fmt: skip
 
-    def _digests(self, signed: bytes, algorithm: str = "sha256") -> list[bytes]:
-        return [hmac.digest(secret, signed, algorithm) for secret in _secrets(self.secret)]
+    def keys(self) -> Keys:
+        return _secrets(self.secret)
 
 
 class Github(_Signed, tag="github"):
     """GitHub: X-Hub-Signature-256, deliveries named by X-GitHub-Delivery."""
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         given = _given(headers, "x-hub-signature-256").encode("latin-1")
-        if not _any_equal((b"sha256=" + digest.hex().encode() for digest in self._digests(body)), [given]):
+        if not _any_equal((b"sha256=" + digest.hex().encode() for digest in _digests(keys, body)), [given]):
             raise _mismatch()
 
     def delivery_id(self, headers: Headers) -> str | None:
@@ -111,9 +120,9 @@ class Github(_Signed, tag="github"):
 class Shopify(_Signed, tag="shopify"):
     """Shopify: X-Shopify-Hmac-Sha256, deliveries named by X-Shopify-Webhook-Id."""
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         given = _given(headers, "x-shopify-hmac-sha256").encode("latin-1")
-        if not _any_equal(map(base64.b64encode, self._digests(body)), [given]):
+        if not _any_equal(map(base64.b64encode, _digests(keys, body)), [given]):
             raise _mismatch()
 
     def delivery_id(self, headers: Headers) -> str | None:
@@ -128,9 +137,9 @@ class Stripe(_Signed, tag="stripe"):
 
     tolerance: Duration = field(help="How far the timestamp may be off.", default="5m", min="1s", max="1h")
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         stamp, given = self._parts(_given(headers, "stripe-signature"))
-        expected = [digest.hex().encode() for digest in self._digests(stamp.encode("latin-1") + b"." + body)]
+        expected = [digest.hex().encode() for digest in _digests(keys, stamp.encode("latin-1") + b"." + body)]
         if not _any_equal(expected, given):
             raise _mismatch()
         _fresh(stamp, now_ms, self.tolerance, "stripe-signature")
@@ -157,11 +166,11 @@ class Slack(_Signed, tag="slack"):
 
     tolerance: Duration = field(help="How far the timestamp may be off.", default="5m", min="1s", max="1h")
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         given = _given(headers, "x-slack-signature").encode("latin-1")
         stamp = _given(headers, "x-slack-request-timestamp")
         signed = b"v0:" + stamp.encode("latin-1") + b":" + body
-        if not _any_equal((b"v0=" + digest.hex().encode() for digest in self._digests(signed)), [given]):
+        if not _any_equal((b"v0=" + digest.hex().encode() for digest in _digests(keys, signed)), [given]):
             raise _mismatch()
         _fresh(stamp, now_ms, self.tolerance, "x-slack-request-timestamp")
 
@@ -190,19 +199,21 @@ class Standard(_Signed, tag="standard"):
             except binascii.Error:
                 yield "secret", "must be base64 after whsec_"
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         name, stamp = _given(headers, "webhook-id"), _given(headers, "webhook-timestamp")
         given = [
             one[3:].encode("latin-1") for one in _given(headers, "webhook-signature").split(" ", 32) if one[:3] == "v1,"
         ]
         signed = f"{name}.{stamp}.".encode("latin-1") + body
-        keys = [_whsec(one) for one in (self.secret if isinstance(self.secret, list) else [self.secret])]
-        if not _any_equal((base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys), given):
+        if not _any_equal(map(base64.b64encode, _digests(keys, signed)), given):
             raise _mismatch()
         _fresh(stamp, now_ms, self.tolerance, "webhook-timestamp")
 
     def delivery_id(self, headers: Headers) -> str | None:
         return headers["webhook-id"]
+
+    def keys(self) -> Keys:
+        return [_whsec(one) for one in (self.secret if isinstance(self.secret, list) else [self.secret])]
 
     def private(self) -> frozenset[str]:
         return frozenset({"webhook-signature"})
@@ -226,21 +237,19 @@ class Hmac(_Signed, tag="hmac"):
         default=None, example="X-Delivery-Id",
     )  # fmt: skip
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         given = _given(headers, self.header.lower())
         if not given.startswith(self.prefix):
             message = f"the {self.header} header must begin with {self.prefix}"
             raise Refused(message, status=401, code="signature_malformed")
         signature = given[len(self.prefix) :].encode("latin-1")
-        digests = self._digests(body, self.algorithm)
-        expected: list[bytes] = []
-        if self.encoding != "base64":
-            expected += [digest.hex().encode() for digest in digests]
-        if self.encoding != "hex":
-            expected += [base64.b64encode(digest) for digest in digests]
+        digests = _digests(keys, body, self.algorithm)
         # hex may be sent in upper case; a base64 signature never has the length of a hex one
-        hexadecimal = self.encoding == "hex" or len(signature) == 2 * len(digests[0])
-        if not _any_equal(expected, [signature.lower() if hexadecimal else signature]):
+        if self.encoding == "hex" or (self.encoding == "auto" and len(signature) == 2 * len(digests[0])):
+            found = _any_equal((digest.hex().encode() for digest in digests), [signature.lower()])
+        else:
+            found = _any_equal(map(base64.b64encode, digests), [signature])
+        if not found:
             raise _mismatch()
 
     def delivery_id(self, headers: Headers) -> str | None:
@@ -262,15 +271,17 @@ class Basic(Verify, tag="basic"):
     username: str = field(help="The user name.", example="shop")
     password: Secret | list[Secret] = field(help="The password; a list while it is being changed.")
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         scheme, _, text = headers.get("authorization", "").partition(" ")
         try:
             given = base64.b64decode(text.strip().encode("latin-1"), validate=True)
         except binascii.Error:
             given = b""
-        expected = [self.username.encode() + b":" + password for password in _secrets(self.password)]
-        if not _any_equal(expected, [given]) or scheme.lower() != "basic":
+        if not _any_equal(keys, [given]) or scheme.lower() != "basic":
             raise _unauthorized("the user name or the password is wrong or missing")
+
+    def keys(self) -> Keys:
+        return [self.username.encode() + b":" + password for password in _secrets(self.password)]
 
 
 class Bearer(Verify, tag="bearer"):
@@ -280,10 +291,13 @@ class Bearer(Verify, tag="bearer"):
 
     token: Secret | list[Secret] = field(help="The token; a list while it is being changed.", main=True)
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         scheme, _, text = headers.get("authorization", "").partition(" ")
-        if not _any_equal(_secrets(self.token), [text.strip().encode("latin-1")]) or scheme.lower() != "bearer":
+        if not _any_equal(keys, [text.strip().encode("latin-1")]) or scheme.lower() != "bearer":
             raise _unauthorized("the bearer token is wrong or missing")
+
+    def keys(self) -> Keys:
+        return _secrets(self.token)
 
 
 class ApiKey(Verify, tag="api_key"):
@@ -294,10 +308,13 @@ class ApiKey(Verify, tag="api_key"):
     key: Secret | list[Secret] = field(help="The key; a list while it is being changed.", main=True)
     header: str = field(help="The header that carries it.", default="X-API-Key")
 
-    def prove(self, headers: Headers, body: bytes, now_ms: int) -> None:
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
         given = headers.get(self.header.lower(), "").encode("latin-1")
-        if not _any_equal(_secrets(self.key), [given]):
+        if not _any_equal(keys, [given]):
             raise _unauthorized(f"the key in {self.header} is wrong or missing")
+
+    def keys(self) -> Keys:
+        return _secrets(self.key)
 
     def private(self) -> frozenset[str]:
         return frozenset({self.header.lower()})

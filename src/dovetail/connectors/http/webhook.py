@@ -89,6 +89,7 @@ class WebhookSource(Source):
         self._waiting: dict[int, tuple[float, Respond, Message]] = {}
         self._next = 0
         self._dropped = _DROPPED | config.verify.private() if config.verify else _DROPPED
+        self._keys = config.verify.keys() if config.verify else []
         self._mounted: list[str] = []
 
     async def open(self, context: Connecting) -> None:
@@ -141,7 +142,7 @@ class WebhookSource(Source):
         name: str | None = None
         now = context.clock.now_ms()
         if verify is not None:
-            verify.prove(headers, body, now)
+            verify.prove(headers, body, now, self._keys)
             name = verify.delivery_id(headers)
         if "content-encoding" in headers:
             body = unpack(body, headers["content-encoding"], self.config.max_body)
