@@ -86,9 +86,13 @@ class Oracle:
     """The reference in a process of its own."""
 
     def __init__(self) -> None:
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "NODE_PATH": str(MODULES)}
-        self.process = subprocess.Popen(
-            ["node", str(HERE / "mapping_oracle.js")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        command = ["node", "--max-old-space-size=1024", str(HERE / "mapping_oracle.js")]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         )
 
     def ask(self, tasks: list[tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -96,7 +100,16 @@ class Oracle:
         lines = "".join(json.dumps({"expr": text, "data": data}) + "\n" for text, data in tasks)
         self.process.stdin.write(lines.encode())
         self.process.stdin.flush()
-        return [json.loads(self.process.stdout.readline()) for _ in tasks]
+        answers: list[dict[str, Any]] = []
+        for _ in tasks:
+            line = self.process.stdout.readline()
+            if not line:
+                # it ran out of memory on this one: go on behind it
+                self.process.wait(30)
+                self.process = self._start()
+                return [*answers, {"x": "died"}, *self.ask(tasks[len(answers) + 1 :])]
+            answers.append(json.loads(line))
+        return answers
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -168,7 +168,7 @@ class Grammar:
 
     def pictures(self, depth: int) -> str:
         number = self.pick([*NUMBERS, "1234567.891", "-0.5", "5e-5", "1e12", self.number(1)])
-        whole = self.pick(["0", "1", "5", "12", "21", "113", "1999", "-7", "1000000", "2e9", "4.7"])
+        whole = self.pick(["0", "1", "5", "12", "21", "113", "1999", "1000000", "2e9", "4.7"])
         integer = json.dumps(self.pick(INTEGERS), ensure_ascii=False)
         picture = json.dumps(self.pick(PICTURES), ensure_ascii=False)
         return self.pick([
@@ -240,7 +240,7 @@ class Grammar:
     def higher(self, depth: int) -> str:
         items = self.pick([self.path(depth - 1), self.array(depth - 1), self.any(depth - 1)])
         one = self.function(depth - 1, self.dice.randint(1, 3))
-        native = "$" + self.pick(["string", "uppercase", "sum", "keys", "type", "not"])
+        native = "$" + self.pick(["string", "uppercase", "sum", "type", "not", "length"])
         return self.pick([
             f"$map({items}, {one})", f"$filter({items}, {one})", f"$reduce({items}, {self.function(depth - 1, 2)})",
             f"$reduce({items}, {self.function(depth - 1, 3)}, {self.leaf()})", f"$each({items}, {one})",

@@ -129,9 +129,9 @@ def shown(value: Any) -> str:
 class MappingError(Rejected):
     """An expression is wrong or cannot be evaluated on this input.
 
-    `code` is JSONata's code. `position` counts characters from 0 to just behind the token at fault, as JSONata does;
-    `line` and `column` count from 1 and point at the token's start. `token` is the operator, function or symbol at fault,
-    `path` the input path of the value at fault where it is known, `value` that value.
+    `code` is JSONata's code. `position` counts characters from 0 to just behind the token at fault, as JSONata does.
+    `line` and `column` count from 1 and point at the token's start. `token` is the operator, function or symbol at
+    fault, `path` the input path of the value at fault where it is known, `value` that value.
     """
 
     def __init__(self, code: str, *, position: int | None = None, start: int | None = None, **details: Any) -> None:

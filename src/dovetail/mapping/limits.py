@@ -16,9 +16,9 @@ BUDGET = 4000
 class Limits:
     """What one evaluation may use.
 
-    seconds: running time. depth: nested evaluation, as JSONata counts it. sequence: items in one list. text: characters in
-    one string. size: cells built in all, where a list item is one cell and four characters are one. source: characters of
-    the expression's text. evaluate: whether `$eval` may run text as an expression.
+    seconds: running time. depth: nested evaluation, as JSONata counts it. sequence: items in one list.
+    text: characters in one string. size: cells built in all, where a list item is one cell and four characters are one.
+    source: characters of the expression's text. evaluate: whether `$eval` may run text as an expression.
     """
 
     seconds: float = 1.0

@@ -1,17 +1,18 @@
 """Regular expressions: JavaScript's notation on a linear engine.
 
-RE2 runs every pattern that it can express in time linear in the text. Look-around and back-references are beyond it; such
-a pattern runs on Python's engine, on short texts only, and only if its repeats cannot make it explode.
+RE2 runs every pattern that it can express in time linear in the text. Look-around and back-references are beyond it;
+such a pattern runs on Python's engine, on short texts only, and only if its repeats cannot make it explode.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
-import re2
+import re2  # type: ignore[import-untyped]
 
 from .errors import MappingError
 from .values import UNDEFINED, Function, is_function
@@ -135,8 +136,7 @@ def compiled(pattern: str, flags: str) -> tuple[Any, bool]:
 
 def explosive(pattern: str) -> bool:
     """Whether repeats are nested, or more than two are unbounded, or a bounded one is large."""
-    import re._constants as constants
-    import re._parser as parser
+    constants, parser = importlib.import_module("re._constants"), importlib.import_module("re._parser")
 
     unbounded = 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import MappingError
 from .functions.text import to_text
-from .values import EMPTY, FLAT, LISTS, NUMBERS, SAFE, UNDEFINED, Cons, Function, Kept, Seq, normal, settle
+from .values import EMPTY, FLAT, LISTS, NUMBERS, SAFE, UNDEFINED, Cons, Function, Kept, Seq, is_number, normal, settle
 
 U = UNDEFINED
 #: what a field may be that is not simply an item of its sequence
@@ -112,6 +112,13 @@ def flat(results: list[Any]) -> list[Any]:
     return found
 
 
+def flat_last(results: list[Any]) -> list[Any]:
+    """As `flat`, for the last step before a group: one plain array alone is what is grouped."""
+    if len(results) == 1 and results[0].__class__ is Cons:
+        return list(results[0])
+    return flat(results)
+
+
 def last(results: list[Any]) -> Any:
     """The results of the last step: one plain array stays itself, anything else is a sequence."""
     if len(results) == 1:
@@ -200,7 +207,7 @@ def truth(value: Any) -> bool:
         return number(value) != 0
     if kind in LISTS:
         return any(map(truth, value))
-    return isinstance(value, dict) and len(value) > 0
+    return bool(value) if isinstance(value, dict) else False
 
 
 def number(value: Any) -> int | float:
@@ -392,7 +399,7 @@ def spread(state: Any, left: Any, right: Any) -> Any:
 def whole(value: Any, code: str) -> Any:
     if value is U or value.__class__ is int:
         return value
-    if value.__class__ in NUMBERS and math.isfinite(value) and value == int(value):
+    if is_number(value) and math.isfinite(value) and value == int(value):
         return int(value)
     raise MappingError(code, value=value)
 

@@ -1,4 +1,4 @@
-"""Function signatures such as `<s-nn?:s>`: which arguments a function takes, and which of them the context may supply."""
+"""Function signatures such as `<s-nn?:s>`: which arguments a function takes, and which the context may supply."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The values an expression works on.
 
-JSON values are Python's own: `None`, `bool`, `str`, `int` (any size), `float`, `Decimal`, `list` and `dict`. Beside them
-there are `UNDEFINED` (nothing there), the three kinds of list that JSONata tells apart, and functions.
+JSON values are Python's own: `None`, `bool`, `str`, `int` (any size), `float`, `Decimal`, `list` and `dict`. Beside
+them there are `UNDEFINED` (nothing there), the three kinds of list that JSONata tells apart, and functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The official JSONata test suite, every case strictly: value, nothing, or error code (and token, where the case names one)."""
+"""The official JSONata test suite, every case strictly: value, nothing, or error code (and token, if it has one)."""
 
 from __future__ import annotations
 

@@ -102,8 +102,7 @@ class Writer:
         return self.current.blocks >= BLOCKS or self.current.indent >= INDENT
 
     def build(self) -> ast.Module:
-        module = ast.Module(body=[self._function(self.main)], type_ignores=[])
-        return module
+        return ast.Module(body=[self._function(self.main)], type_ignores=[])
 
     def _function(self, made: Def) -> ast.FunctionDef:
         head = f"def {made.name}({', '.join(made.params)}):"

@@ -13,6 +13,8 @@ from .paths import Paths
 
 #: kinds whose values are never a sequence that has to be settled
 SETTLED = ("flat", "str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
+#: nodes that hand on a value that has been settled
+PASSING = ("variable", "block", "condition", "bind", "parent")
 
 
 class Coder(Operators, Objects, Paths, Calls):
@@ -62,10 +64,25 @@ class Coder(Operators, Objects, Paths, Calls):
             name = self.temp()
             self.emit(f"{name} = {source} or (U,)")
             return self.group(node.group, name, True, ctx)
+        if node.steps[0].consarray and not any(step.tuple for step in node.steps):
+            return self.constructed_path(node, ctx)
         current, form = self.path(node, ctx)
         if form == "tuples":
             return current
         return self.finish(node, current, form)
+
+    def constructed_path(self, node: Node, ctx: Ctx) -> Val:
+        """A path that starts with `[...]`: if that is empty, it is the path's value."""
+        first = self.atom(self.value(node.steps[0], ctx))
+        name = self.temp()
+        self.out.open(f"if not {first.name}:")
+        self.emit(f"{name} = {f'Kept([{first.name}])' if node.keep_singleton else first.name}")
+        self.out.close()
+        self.out.open("else:")
+        current, form = self.walk(node, node.steps[1:], first, "value", True)
+        self.emit(f"{name} = {self.finish(node, current, form).name}")
+        self.out.close()
+        return Val(name)
 
     def plain_list(self, node: Node, ctx: Ctx) -> str:
         """A path's items as a bare list where that comes naturally, else its value."""
@@ -100,9 +117,8 @@ class Coder(Operators, Objects, Paths, Calls):
         return Val(name)
 
     def settled(self, node: Node, raw: Val) -> Val:
-        if raw.kind in SETTLED or node.type in ("variable", "block", "condition", "bind", "parent"):
-            if not node.keep_array or raw.kind in SETTLED:
-                return raw
+        if raw.kind in SETTLED or (node.type in PASSING and not node.keep_array):
+            return raw
         raw = self.atom(raw)
         name = self.temp()
         if node.keep_array:

@@ -99,6 +99,7 @@ class Objects(Base):
         self.emit(f"{groups} = {{}}")
 
         def gather(item: Ctx) -> None:
+            self.emit("pass")
             for place, (key, _) in enumerate(node.pairs):
                 value = self.value(key, item)
                 self.out.ident = ident

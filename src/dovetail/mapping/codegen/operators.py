@@ -32,7 +32,8 @@ class Operators(Base):
         from ..regex import Regex
 
         self.regexes = True
-        return Val(self.out.object(Regex(*node.value, position=node.position, start=node.start)), "fun", False)
+        pattern, flags = node.value
+        return Val(self.out.object(Regex(pattern, flags, node.position, node.start)), "fun", False)
 
     def _variable(self, node: Node, ctx: Ctx) -> Val:
         if node.value == "":

@@ -24,12 +24,15 @@ class Paths(Base):
         if any(step.tuple for step in node.steps):
             return self.joined_path(node, ctx, raw)
         current, form = self.begin(node, ctx)
-        for place, step in enumerate(node.steps):
-            last = place == len(node.steps) - 1 and not raw
-            if place == 0 and step.consarray:
-                current, form = self.atom(self.value(step, ctx)), "value"
-            else:
-                current, form = self.step(node, step, current, form, last)
+        steps = node.steps
+        if steps[0].consarray:
+            current, form = self.atom(self.value(steps[0], ctx)), "value"
+            steps = steps[1:]
+        return self.walk(node, steps, current, form, not raw)
+
+    def walk(self, node: Node, steps: list[Node], current: Val, form: str, ends: bool) -> tuple[Val, str]:
+        for place, step in enumerate(steps):
+            current, form = self.step(node, step, current, form, ends and place == len(steps) - 1)
         return current, form
 
     def begin(self, node: Node, ctx: Ctx) -> tuple[Val, str]:
@@ -120,7 +123,8 @@ class Paths(Base):
             name = self.temp()
             self.emit(f"{name} = {'last_kept' if node.keep_singleton else 'last'}({found})")
             return Val(name), "final"
-        self.emit(f"{found} = flat({found})")
+        whole = node.group is not None and step is node.steps[-1]
+        self.emit(f"{found} = {'flat_last' if whole else 'flat'}({found})")
         return Val(found, "seq", False), "items"
 
     def iterated(self, name: str, slow: str) -> str:

@@ -8,8 +8,8 @@ import operator
 from decimal import Decimal
 from typing import Any
 
-from ..runtime import rounded, tidy
 from ..invoke import HOLE
+from ..runtime import rounded, tidy
 from ..values import LISTS, UNDEFINED
 from .declare import Declared, function
 
@@ -32,7 +32,7 @@ def quick_sum(numbers: Any) -> Any:
     """The sum of a list of ints and floats."""
     if numbers.__class__ not in LISTS or not PLAIN.issuperset(map(type, numbers)):
         return HOLE
-    total = functools.reduce(operator.add, numbers, 0)
+    total: Any = functools.reduce(operator.add, numbers, 0)
     if total.__class__ is float:
         return tidy(total)
     return rounded(total)

@@ -16,7 +16,7 @@ Run = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A function as declared. `examples` are expressions with their values, executed by the tests and shown in the docs."""
+    """A function as declared. `examples` are expressions and values, executed by the tests and shown in the docs."""
 
     name: str
     signature: str

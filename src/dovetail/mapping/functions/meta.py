@@ -29,7 +29,7 @@ def assert_(condition: Any, message: Any = U) -> Any:
 
 @function(FUNCTIONS, "<sx?:x>", ('$eval("[1, $uppercase(\\"a\\")]")', [1, "A"]), name="eval", stateful=True)
 def eval_(state: Any, text: Any, focus: Any = U) -> Any:
-    """Evaluate a text as an expression, on `focus` or on the context. It sees built-ins and bindings, no local variables."""
+    """Evaluate a text as an expression, on `focus` or on the context; it sees the variables in sight."""
     if text is U:
         return U
     if not state.limits.evaluate:

@@ -106,7 +106,7 @@ def quick_round(value: Any, precision: Any = 0) -> Any:
     quick_arity=(1, 2),
 )
 def round_(value: Any, precision: Any = U) -> Any:
-    """The value with `precision` decimals (0 by default, negative for tens and hundreds), halves to the even neighbour."""
+    """The value with `precision` decimals (0 by default, negative for tens and hundreds), halves to even."""
     if value is U or (value.__class__ is int and (precision is U or precision >= 0)):
         return value
     if value.__class__ is float and not math.isfinite(value):

@@ -47,7 +47,8 @@ def formatBase(value: Any, radix: Any = U) -> Any:
 
 @function(
     FUNCTIONS, "<n-s:s>",
-    ('$formatInteger(2789, "w")', "two thousand, seven hundred and eighty-nine"), ('$formatInteger(1999, "I")', "MCMXCIX"),
+    ('$formatInteger(2789, "w")', "two thousand, seven hundred and eighty-nine"),
+    ('$formatInteger(1999, "I")', "MCMXCIX"),
     stateful=True,
 )  # fmt: skip
 def formatInteger(state: Any, value: Any, picture: Any = U) -> Any:
@@ -58,7 +59,8 @@ def formatInteger(state: Any, value: Any, picture: Any = U) -> Any:
 def integral(value: Any) -> int:
     if not math.isfinite(value):
         raise MappingError("D1001", value=value)
-    return math.floor(value)
+    whole: int = math.floor(value)
+    return whole
 
 
 @function(

@@ -39,7 +39,7 @@ def string(state: Any, value: Any, prettify: Any = U) -> Any:
 
 @function(FUNCTIONS, "<s-nn?:s>", ('$substring("Hello World", 3, 5)', "lo Wo"), ('$substring("Hello", -2)', "lo"))
 def substring(text: Any, start: Any = U, length: Any = U) -> Any:
-    """The part of `text` from character `start` (counted from 0, or from the end if negative), `length` characters long."""
+    """`length` characters of `text` from `start`, which counts from 0, or from the end if negative."""
     if text is U:
         return U
     count = len(text)
@@ -166,7 +166,7 @@ def match(state: Any, text: Any, pattern: Any = U, limit: Any = U) -> Any:
     stateful=True,
 )  # fmt: skip
 def replace(state: Any, text: Any, pattern: Any = U, replacement: Any = U, limit: Any = U) -> Any:
-    """`text` with each match of `pattern` replaced by a string (`$1` is a group) or a function's answer; at most `limit`."""
+    """`text` with matches of `pattern` replaced by a string (`$1`: a group) or a function's answer; at most `limit`."""
     if text is U:
         return U
     if pattern == "" or pattern is U:
@@ -186,8 +186,8 @@ def replace(state: Any, text: Any, pattern: Any = U, replacement: Any = U, limit
 
 def _replace_matches(state: Any, text: str, pattern: Any, replacement: Any, most: int) -> str:
     parts: list[str] = []
-    at = done = size = 0
-    for one in matches(state, pattern, text, "replace"):
+    at = size = 0
+    for done, one in enumerate(matches(state, pattern, text, "replace"), 1):
         put = expand(replacement, one) if replacement.__class__ is str else invoke(state, replacement, (one,), U)
         if put.__class__ is not str:
             raise MappingError("D3012", value=put)
@@ -198,7 +198,6 @@ def _replace_matches(state: Any, text: str, pattern: Any, replacement: Any, most
             state.chars(size)
             size = 0
         at = one["start"] + len(one["match"])
-        done += 1
         if done == most:
             break
     parts.append(text[at:])

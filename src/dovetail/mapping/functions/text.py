@@ -75,11 +75,11 @@ def to_text(state: Any, value: Any, pretty: bool = False, *, quote: bool = False
     """A value as a string; `quote` also for strings. Objects and arrays become JSON."""
     kind = value.__class__
     if kind is str:
-        return quoted(value) if quote else value  # type: ignore[no-any-return]
+        return quoted(value) if quote else str(value)
     if kind is float and not math.isfinite(value):
         raise MappingError("D3001", value=value)
     if kind in SIMPLE:
-        return SIMPLE[kind](value)
+        return str(SIMPLE[kind](value))
     parts: list[str] = []
     _write(state, value, parts, "\n" if pretty else "")
     text = "".join(parts)
