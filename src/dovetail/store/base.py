@@ -293,9 +293,11 @@ class Store(ABC):
     async def commit(self, work: Work) -> None:
         """Apply in one transaction and flush. When it returns, it survives power loss.
 
-        Raises `dovetail.errors.Unavailable` when nothing was written and a later try may work (disk full, busy),
-        `StoreError`
-        when the store can no longer be trusted. One commit at a time.
+        Raises `dovetail.errors.Unavailable` when nothing was written and a later try may work (disk full, busy);
+        `StoreError` when the store can no longer be trusted: whether this work was kept is then unknown until it is
+        opened again, and the dedupe ids tell. Text that is no UTF-8 (lone surrogates) raises UnicodeEncodeError and
+        keeps nothing, so look for it at the door. One commit at a time, in the order of the calls; a cancelled one has
+        ended, one way or the other, when the cancellation arrives.
         """
 
     @abstractmethod

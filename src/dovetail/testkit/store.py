@@ -229,6 +229,15 @@ class _Audit(base.Audit):
         return [event for event in self._disk.audit if event[0] in wanted]
 
 
+def _encodable(work: Work) -> None:
+    """Text must be UTF-8, as on disk. Raises UnicodeEncodeError."""
+    for entry in [*work.entries, *(entry for entry, _ in work.refused)]:
+        (entry.key or "").encode()
+        (entry.dedupe or (0, ""))[1].encode()
+    for row in work.progress:
+        ((row.key or "") + row.reason).encode()
+
+
 class MemoryStore(base.Store):
     """A store on a `Disk`. Leave it without `close` to act a crash: only what `commit` returned for is on the disk.
 
@@ -260,6 +269,7 @@ class MemoryStore(base.Store):
             await asyncio.sleep(0)
             if self.failures:
                 raise self.failures.pop(0)
+            _encodable(work)
             self._hook("store_before_commit")
             self._apply(work)
             self._hook("store_after_commit")

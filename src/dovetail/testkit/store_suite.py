@@ -603,6 +603,27 @@ async def a_cancelled_commit_is_done_or_not_but_never_half(open: Open) -> None:
 
 
 @check
+async def text_that_is_no_utf8_keeps_nothing(open: Open) -> None:
+    store = await open()
+    bad = "\ud800"
+    works = [
+        Work(entries=[entry(), entry(key=bad)]),
+        Work(entries=[entry(), entry(dedupe=(1, bad))]),
+        Work(progress=[state(1, State.DEAD), state(2, State.DEAD, reason=bad)]),
+    ]
+    for work in works:
+        try:
+            await store.commit(work)
+        except UnicodeEncodeError:
+            pass
+        else:
+            raise AssertionError("a lone surrogate cannot be stored")
+    assert (store.journal.last(INBOX), store.progress.get(FLOW, 1)) == (0, None)
+    assert await _kept(store, 1) == [1]
+    await store.close()
+
+
+@check
 async def usage_is_in_bytes(open: Open) -> None:
     store = await open()
     await _kept(store, 10)

@@ -199,7 +199,8 @@ def opened(connection: apsw.Connection) -> None:
 def _rewrite(file: Path) -> None:
     """Write a file's content to a flushed new file in its place."""
     copy = file.with_name(file.name + ".copy")
-    with file.open("rb") as old, copy.open("wb") as new:
+    target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with file.open("rb") as old, os.fdopen(target, "wb") as new:
         shutil.copyfileobj(old, new, 1 << 20)
         new.flush()
         os.fsync(new.fileno())

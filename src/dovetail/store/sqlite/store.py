@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from dovetail.clock import Clock, Ids
-from dovetail.errors import StoreError
+from dovetail.errors import StoreError, Unavailable
 from dovetail.store import base
 from dovetail.store.base import Work
 from dovetail.store.sqlite import apply, connect
@@ -63,7 +64,7 @@ class SqliteStore(base.Store):
 
         `hook` is called with "store_before_commit" and "store_after_commit" inside every `commit`. Raises StoreError:
         held by another process (named), damaged, not a store, of a newer version, on a disk that cannot keep the
-        promise.
+        promise; Unavailable: no space left.
         """
         if not path.parent.is_dir():
             raise StoreError(f"store {path}: there is no folder {path.parent}")
@@ -146,15 +147,13 @@ class SqliteStore(base.Store):
         }
 
     async def close(self, clean: bool = True) -> None:
-        """Close, safe to call twice. Raises Unavailable or StoreError when `clean` cannot be written; closed it is
-        all the same."""
+        """Close, safe to call twice. If the disk does not take the word `clean`, the next opener looks closer."""
         async with self._turn:
             if self._closed:
                 return
             self._closed = True
-            try:
-                if clean:
+            if clean:
+                with contextlib.suppress(Unavailable, StoreError):
                     self._db.write(lambda connection: connection.execute("UPDATE store SET clean = 1"))
-            finally:
-                self._db.close()
-                self._owner.release()
+            self._db.close()
+            self._owner.release()
