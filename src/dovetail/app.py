@@ -196,6 +196,12 @@ class Replayer:
         running = engine.known(flow)
         return [] if running is None else await replay(running, row, progress)
 
+    def current_version(self, flow: str) -> int:
+        """The version of the flow's text as it is now, 0 when the flow is no longer in the project."""
+        engine = self._engine or self._make()
+        running = engine.known(flow)
+        return 0 if running is None else running.versions.current.number
+
     def _make(self) -> Engine:
         catalog, codecs = Catalog.builtin().with_guests(), built_in_codecs()
         project = load(self._folder, self._environment, os.environ)

@@ -43,7 +43,7 @@ def connectors(
     if json:
         write_json(listed)
         return 0
-    rows = table("name", "kind", "what it does", "from", ids=("name",), flexible=("what it does",))
+    rows = table("name", "kind", "what it does", "from", flexible=("what it does",))
     for line in listed:
         rows.add_row(line.name, line.kind, line.summary, line.origin)
     write(rows)
@@ -55,7 +55,7 @@ def _describe(found: Connector) -> None:
     parts: list[RenderableType] = [head, Text(found.description), Text(), Markdown(found.reference)]
     for title, ways in (("operation", found.operations), ("sink", found.sinks)):
         if ways:
-            rows = table(title, "repeat", ids=(title,))
+            rows = table(title, "repeat")
             for name, repeat in ways.items():
                 rows.add_row(name, repeat)
             parts += [Text(), rows]

@@ -29,6 +29,9 @@ class Where:
     store: Path | None = None
     """The folder of the store. Default: .dovetail in the project folder."""
 
+    env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev"
+    """The environment that the project is read for when no server runs."""
+
     json: bool = False
     """Answer in JSON."""
 
@@ -104,7 +107,7 @@ def desk(where: Where) -> Iterator[Desk]:
             return
     from dovetail.app import resting
 
-    with asyncio.Runner() as runner, _opened(runner, resting(folder, where.store)) as control:
+    with asyncio.Runner() as runner, _opened(runner, resting(folder, where.store, where.env)) as control:
         yield AtRest(runner, control)
 
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from dovetail.cli.desk import Where, desk
-from dovetail.cli.output import line, notes, relative, size, table, when, word, write, write_json
+from dovetail.cli.output import keep, line, notes, relative, size, table, when, word, write, write_json
 from dovetail.cli.times import moment
 from dovetail.clock import SystemClock
 from dovetail.control.answers import Page, Search
@@ -79,7 +79,6 @@ def drawn(page: Page) -> Table:
         "size",
         "note",
         right=("size",),
-        ids=("id", "flow"),
         flexible=("note",),
     )
     for message in page.messages:
@@ -90,4 +89,4 @@ def drawn(page: Page) -> Table:
             message.id, line(message.flow), word(message.state), when(message.at), line(message.key),
             size(message.size), note[:200],
         )  # fmt: skip
-    return drawn
+    return keep(drawn, "id")

@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -62,16 +62,21 @@ def word(state: str) -> Text:
     return Text(state.replace("_", " "), STYLES.get(state, ""))
 
 
-def table(
-    *columns: str, right: tuple[str, ...] = (), ids: tuple[str, ...] = (), flexible: tuple[str, ...] = ()
-) -> Table:
-    """An empty table. `right`: numbers; `ids`: never cut or wrapped; `flexible`: wrapped when the screen is narrow."""
+def table(*columns: str, right: tuple[str, ...] = (), flexible: tuple[str, ...] = ()) -> Table:
+    """An empty table. `right`: numbers; `flexible`: wrapped when the screen is narrow; the others are cut then."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for name in columns:
-        made.add_column(
-            name, justify="right" if name in right else "left", no_wrap=name not in flexible,
-            overflow="fold" if name in ids or name in flexible else "ellipsis",
-        )  # fmt: skip
+        fold = name in flexible
+        overflow: Literal["fold", "ellipsis"] = "fold" if fold else "ellipsis"
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=not fold, overflow=overflow)
+    return made
+
+
+def keep(made: Table, column: str) -> Table:
+    """The same table with one column that is never cut: what stands there is meant to be pasted."""
+    for each in made.columns:
+        if each.header == column:
+            each.min_width = max((len(str(cell)) for cell in each.cells), default=0)
     return made
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dovetail.cli.desk import Where, desk
-from dovetail.cli.output import STYLES, line, relative, size, table, tame, when, word, write, write_json
+from dovetail.cli.output import STYLES, keep, line, relative, size, table, tame, when, word, write, write_json
 from dovetail.clock import SystemClock
 from dovetail.control.answers import Body, EffectLine, Journey, StepLine
 
@@ -82,7 +82,7 @@ def _attributes(journey: Journey) -> RenderableType:
         "accepted": when(message.at), "changed": when(message.changed_at), "key": message.key,
         "source": journey.source, "type": journey.type, "subject": journey.subject,
         "content type": journey.content_type, "flow version": str(journey.version), "part of": journey.parent,
-        "trace": journey.trace, "redriven": f"{journey.redriven} times" if journey.redriven else "",
+        "trace": journey.trace, "times redriven": str(journey.redriven or ""),
         "in flight at crashes": str(journey.crashes or ""), "also read by": ", ".join(journey.other_flows),
         **{f"header {name}": value for name, value in journey.headers.items()},
     }  # fmt: skip
@@ -148,13 +148,13 @@ def _effects(journey: Journey) -> list[RenderableType]:
         return []
     rows = table(
         "effect", "target", "state", "status", "attempt", "at", "key",
-        right=("status", "attempt"), ids=("key",), flexible=("effect",),
+        right=("status", "attempt"), flexible=("effect",),
     )  # fmt: skip
     for effect in journey.effects:
         name = line(effect.step) + (f": {line(effect.message)}" if effect.message else "")
         rows.add_row(name, line(effect.target), word(effect.state), str(effect.status or ""), str(effect.attempt),
                      when(effect.at), effect.key)  # fmt: skip
-    return [Text("\neffects", "bold"), rows]
+    return [Text("\neffects", "bold"), keep(rows, "key")]
 
 
 def _body(title: str, body: Body | None, indent: int = 2) -> list[RenderableType]:

@@ -66,13 +66,13 @@ def drawn(status: Status) -> Group:
     parts: list[object] = [_head(status), Text()]
     flows = table(
         "flow", "accepted", "pending", "done", "discarded", "dead", "pending ones",
-        right=("accepted", "pending", "done", "discarded", "dead"), ids=("flow",), flexible=("pending ones",),
+        right=("accepted", "pending", "done", "discarded", "dead"), flexible=("pending ones",),
     )  # fmt: skip
     for flow in status.flows:
         flows.add_row(*_flow_row(flow))
     parts.append(flows if status.flows else Text("no flow has run on this store yet", "dim"))
     if status.targets:
-        targets = table("target", "breaker", ids=("target",))
+        targets = table("target", "breaker")
         for target in status.targets:
             targets.add_row(line(target.target), word(target.breaker))
         parts += [Text(), targets]

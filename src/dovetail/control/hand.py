@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dovetail.clock import Clock
 from dovetail.engine.replay import StepTrace
+from dovetail.errors import Refused
 from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
 
 
@@ -94,6 +95,10 @@ class Replayer(Protocol):
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
 
+    def current_version(self, flow: str) -> int:
+        """The version of the flow's text as it is now; 0 for a flow that is not in the project."""
+        ...
+
 
 class Resting:
     """A store that no server has open. Steps are computed again only if somebody brings the project (`replayer`)."""
@@ -113,8 +118,12 @@ class Resting:
         return self._clock.now_ms()
 
     def current_version(self, flow: str) -> int:
-        known = self._store.register.versions(places(self._store)[flow].number)
-        return known[-1][0] if known else 0
+        if self._replayer is None:
+            return self._store.register.versions(places(self._store)[flow].number)[-1][0]
+        version = self._replayer.current_version(flow)
+        if not version:
+            raise Refused(f"flow '{flow}' is not in the project", status=409, code="not-running")
+        return version
 
     async def carry_out(self, work: Work) -> None:
         await self._store.commit(work)
