@@ -33,6 +33,7 @@ _DENIED_6 = [
     (IPv6Network("fec0::/10"), "site-local"),
     (IPv6Network("fd00:ec2::254/128"), "a cloud's metadata service"),
     (IPv6Network("fd20:ce::254/128"), "a cloud's metadata service"),
+    (IPv6Network("64:ff9b:1::/48"), "behind a translator of one's own, so that nobody can tell where"),
     (IPv6Network("ff00::/8"), "multicast"),
 ]
 _LOW = 0xFFFF_FFFF
@@ -60,11 +61,6 @@ def _wrapped(address: IPv6Address) -> Iterator[IPv4Address]:
     low = IPv4Address(number & _LOW)
     if number >> 32 in (0, 0xFFFF, 0xFFFF_0000, 0x0064_FF9B << 64) and number > 1:
         yield low  # v4-compatible, v4-mapped, v4-translated, NAT64
-    if number >> 80 == 0x0064_FF9B_0001:  # NAT64 with a prefix of one's own: where the address stands depends on it
-        yield low
-        yield IPv4Address((number >> 48 & 0xFFFF) << 16 | (number >> 40 & 0xFF) << 8 | number >> 32 & 0xFF)
-        yield IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
-        yield IPv4Address(number >> 24 & _LOW)
     if number >> 112 == 0x2002:  # 6to4
         yield IPv4Address(number >> 80 & _LOW)
     if number >> 96 == 0x2001_0000:  # Teredo: the server, and the client with its bits turned over
