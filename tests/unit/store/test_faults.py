@@ -130,7 +130,7 @@ async def test_a_failed_write_keeps_nothing_and_the_next_commit_works(disk, open
     store = await open_store()
     await store.commit(Work(entries=entries("a")))
     disk.fail("xWrite", "-wal", 1)
-    with pytest.raises(Unavailable, match="nothing was written"):
+    with pytest.raises(Unavailable, match="nothing was accepted"):
         await store.commit(Work(entries=entries("b"), audit=[("lost",)]))
     assert kept(store) == [1]
     work = Work(entries=entries("b"))

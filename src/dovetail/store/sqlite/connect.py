@@ -14,6 +14,7 @@ MINIMUM = (3, 51, 3)  # older ones may corrupt a database in WAL mode (the "WAL 
 APPLICATION = int.from_bytes(b"DVTL", "big")
 PAGE = 8192  # bytes; a fifth less waste than 4096 with messages of a kilobyte
 CHECKPOINT = 500  # pages: a log of 4 MiB is written back in about 5 ms, by the commit that fills it
+LOG = 16 << 20  # bytes that the log's file keeps after it had to grow (big transactions, checkpoints that failed)
 SMALL = 64 << 20  # bytes up to which a store is checked after an unclean end
 
 
@@ -62,6 +63,7 @@ def connect(path: Path, cache_kib: int) -> apsw.Connection:
             connection.close()
             raise StoreError(f"store {path}: SQLite refuses {name}={wanted} (it says {found}); use a local disk")
     connection.pragma("wal_autocheckpoint", CHECKPOINT)
+    connection.pragma("journal_size_limit", LOG)
     connection.pragma("cache_size", -cache_kib)
     connection.pragma("temp_store", "memory")
     return connection

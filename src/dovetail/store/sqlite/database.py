@@ -129,7 +129,9 @@ class Database:
         if self.broken:
             self.recover()
         if not self.one("SELECT 1 FROM audit WHERE txn = ?", (txn,)):
-            raise Unavailable(f"the disk of store {self.path} failed ({error}); nothing was written") from error
+            raise Unavailable(
+                f"the disk of store {self.path} failed ({error}): nothing was accepted, try again"
+            ) from error
 
     def write(self, work: Callable[[apsw.Connection], T]) -> T:
         """One small transaction, flushed before it returns. Blocks the event loop for that time: not for messages."""
