@@ -6,6 +6,7 @@ a list.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from python_multipart.exceptions import FormParserError
@@ -15,6 +16,8 @@ from dovetail.codec.base import CodecError, media_type, to_text
 from dovetail.codec.form import gather
 from dovetail.codec.text import scalar_text
 
+# the library logs a line for each wrong byte it meets, and strangers choose the bytes
+_QUIET: Final = logging.Logger("multipart", logging.CRITICAL + 1)
 _BOUNDARY: Final = "dovetail-7a1d5c0e94b24f6c8f3e"
 
 
@@ -35,6 +38,7 @@ class MultipartCodec:
         collector = _Collector(self)
         try:
             parser = MultipartParser(self.boundary.encode("latin-1"), collector.callbacks())  # type: ignore[arg-type]
+            parser.logger = _QUIET
             parser.write(body)
             parser.finalize()
         except (FormParserError, UnicodeError) as error:
@@ -102,7 +106,7 @@ class _Collector:
         if b"name" not in options:
             raise CodecError("a part has no name")
         name = to_text(options[b"name"])
-        kind = self._headers.get("content-type", b"").decode("latin-1")
+        kind = self._headers.get("content-type", b"").decode("utf-8", "replace")
         if b"filename" in options:
             value: Any = {
                 "filename": to_text(options[b"filename"]),

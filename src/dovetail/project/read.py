@@ -186,7 +186,7 @@ class Reader:
             return None
         ((word, value),) = given.items()
         try:
-            kind = self.catalog.source(word)
+            kind = self.catalog.source(str(word))
         except UnknownName as error:
             one.report.add(
                 ("source", word), f"unknown source '{word}'", error.suggestion, code="unknown-source", key=True

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dovetail.spec.compound import Group, Many, Table, Tagged, Union_
 from dovetail.spec.field import Field
-from dovetail.spec.kinds import Choice, Group, Kind, Many, Table, Tagged, Union_
+from dovetail.spec.kinds import Choice, Kind
 from dovetail.spec.problem import Path
 from dovetail.spec.scalars import MASK, Scalar, Secret
 from dovetail.spec.spec import Spec

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
 from dovetail.errors import ProjectError
+from dovetail.spec.compound import kind_of
 from dovetail.spec.field import Field, field
-from dovetail.spec.kinds import INVALID, UNKNOWN, Kind, Text, kind_of, show, wrong
+from dovetail.spec.kinds import INVALID, UNKNOWN, Kind, Text, show, wrong
 from dovetail.spec.problem import Locator, Path, Problem, Report, nearest, nowhere
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,33 @@ def test_a_lookup_is_extended_by_copy() -> None:
 
 def test_media_types_are_split() -> None:
     assert media_type('Text/CSV; Charset="latin-1"; x') == ("text/csv", {"charset": "latin-1"})
+
+
+def test_strangers_cannot_fill_the_log_with_broken_multipart(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(CodecError):
+        MultipartCodec("b").decode(b"--b\r\nX\x00: y\r\n\r\nx\r\n--b--\r\n")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["json", "ndjson", "csv", "xml", "text", "form", "multipart"])
+def test_damaged_bytes_are_read_or_refused_and_nothing_else(name: str) -> None:
+    codec, dice = built_in_codecs().by_name(name), random.Random(name)
+    values: dict[str, Any] = {
+        "text": "é\n1", "csv": [{"a": "1", "b": 'x\n"y"'}, {"a": "é", "b": ""}], "ndjson": [{"a": 1}, "x"],
+        "xml": {"a": {"_x": "1", "b": ["t", "é"]}}, "multipart": {"a": "1", "f": {"content": b"x"}},
+    }  # fmt: skip
+    whole = codec.encode(values.get(name, {"a": ["1", "2"], "b": "é&="}))
+    refused = 0
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for _ in range(dice.choice((1, 2, 4))):
+            at = dice.randrange(len(damaged))
+            damaged[at : at + dice.randrange(3)] = dice.choice(
+                [b"", b"\x00", b"\xff", b'"', b"{", b"<", b"&", b"\n", b"1e9"]
+            )
+        try:
+            codec.decode(bytes(damaged))
+        except CodecError as error:
+            assert error.reason
+            refused += 1
+    assert refused > 20
