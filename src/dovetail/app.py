@@ -177,7 +177,7 @@ async def resting(folder: Path, store_folder: Path | None, environment: str = "d
     was_clean = store.clean
     try:
         replayer = Replayer(folder, environment, store, clock, ids)
-        yield Control(store, clock, Resting(store, clock, replayer), project=folder.resolve().name, path=str(places.store))
+        yield Control(store, clock, Resting(store, clock, replayer), project=folder.name, path=str(places.store))
     finally:
         await store.close(clean=was_clean)
 

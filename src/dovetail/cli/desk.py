@@ -107,7 +107,7 @@ def desk(where: Where) -> Iterator[Desk]:
             return
     from dovetail.app import resting
 
-    with asyncio.Runner() as runner, _opened(runner, resting(folder, where.store, where.env)) as control:
+    with asyncio.Runner() as runner, _opened(runner, resting(folder.resolve(), places.folder, where.env)) as control:
         yield AtRest(runner, control)
 
 
