@@ -39,8 +39,8 @@ def load_snapshot(
     files: FileTree, catalog: Catalog, environment: str, environ: Mapping[str, str], folder: Path
 ) -> Project:
     """The project as it is today with the flows of a snapshot in the place of its own. Raises ProjectError."""
-    today = {path: data for path, data in read_folder(folder).items() if path.startswith("connections/")}
-    today[ROOT_FILE] = read_folder(folder)[ROOT_FILE]
+    folder_now = read_folder(folder).items()
+    today = {path: data for path, data in folder_now if path.startswith("connections/") or path == ROOT_FILE}
     around = Surroundings.of(folder, environment, {**environ, **variables_of(files)})
     project, problems = check_tree({**today, **files}, catalog, around, folder, layers=False)
     if project is None:

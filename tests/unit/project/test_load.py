@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -460,3 +461,41 @@ def test_functions_of_two_versions_live_side_by_side(tmp_path: Path) -> None:
     again = load_snapshot(old.snapshot("orders"), CATALOG, "dev", ENVIRON, tmp_path)
     functions = [load_function(project, "prices:price") for project in (old, new, again)]
     assert [function(0) for function in functions] == [1, 2, 1]
+
+
+PIECES = [
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b": ",
+    b"- ",
+    b"\n",
+    b'"',
+    b"~",
+    b"1",
+    b"${env:X}",
+    b"|\n",
+    b"*a",
+    b"\xff",
+    b"\t",
+    b"(",
+    b"null",
+]
+
+
+def test_damaged_projects_get_problems_with_places_and_nothing_else() -> None:
+    dice = random.Random(5)
+    whole = {**FILES, "dovetail.yaml": ENVIRONMENTS, "python/prices.py": b"def price(x):\n    return x\n"}
+    refused = 0
+    for _ in range(150):
+        files = dict(whole)
+        for _ in range(dice.choice((1, 2))):
+            name = dice.choice(sorted(files))
+            at = dice.randrange(len(files[name]))
+            files[name] = files[name][:at] + dice.choice(PIECES) + files[name][at + dice.randrange(4) :]
+        project, found = check_tree(files, CATALOG, around("production"), Path("nowhere"))
+        assert all(problem.file in files and problem.line for problem in found), found
+        assert "canary" not in "".join(map(str, found))
+        refused += project is None
+    assert refused > 75

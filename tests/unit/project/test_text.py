@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from dovetail.project.text import Text
@@ -95,3 +98,35 @@ def test_aliases_cannot_blow_up() -> None:
 
 def test_an_empty_file_has_no_value() -> None:
     assert Text("f.yaml", b"").value is None and said(b"") == []
+
+
+SUITE = Path(__file__).parents[4] / "shared/data/conformance/yaml"
+STRICTER = {  # what is valid YAML and yet no project's text
+    "6BFJ": "a name must be a plain text",
+    "M5DY": "a name must be a plain text",
+    "7Z25": "a file holds one document",
+    "JHB9": "a file holds one document",
+    "M7A3": "a file holds one document",
+}
+READ_OTHERWISE = {"9JBA", "A2M4", "HM87", "HS5T", "T26H"}  # the YAML library differs from the suite here
+
+
+@pytest.mark.parametrize("path", sorted(SUITE.glob("*.yaml")), ids=lambda path: path.stem)
+def test_yaml_suite(path: Path) -> None:
+    signs = {"␣": " ", "———»": "\t", "——»": "\t", "—»": "\t", "»": "\t", "↵": "", "∎": "", "←": "\r", "⇔": "\ufeff"}
+    wrong = 0
+    for case in Text(path.name, path.read_bytes()).value:
+        if "yaml" not in case:
+            continue
+        source = case["yaml"]
+        for sign, meaning in signs.items():
+            source = source.replace(sign, meaning)
+        text = Text("f.yaml", source.encode())
+        if path.stem in STRICTER:
+            assert text.problems[0].message.startswith(STRICTER[path.stem])
+        elif case.get("fail"):
+            wrong += not text.problems
+        else:
+            value = json.loads(case["json"]) if case.get("json") else text.value
+            wrong += bool(text.problems) or text.value != value
+    assert bool(wrong) == (path.stem in READ_OTHERWISE)
