@@ -133,6 +133,7 @@ class CollectingDeliver:
         self._open = asyncio.Event()
         self._open.set()
         self._changed = asyncio.Event()
+        self.asked = asyncio.Event()  # somebody has asked for room
 
     def __call__(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
@@ -144,6 +145,7 @@ class CollectingDeliver:
 
     async def room(self) -> None:
         """Wait while the door is shut."""
+        self.asked.set()
         await self._open.wait()
 
     def shut(self) -> None:
@@ -164,14 +166,14 @@ class CollectingDeliver:
         for delivery in held:
             self._accept(delivery)
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Wait until something at the door makes `condition` true. Raises TimeoutError when it never does."""
         async with asyncio.timeout(timeout):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def count(self, number: int, timeout: float = 20.0) -> list[Message]:
+    async def count(self, number: int, timeout: float = 60.0) -> list[Message]:
         """Wait for `number` accepted messages."""
         await self.until(lambda: len(self.messages) >= number, timeout)
         return self.messages
