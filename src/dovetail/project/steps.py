@@ -61,17 +61,20 @@ def read_step(raw: Any, path: Path, words: StepWords, taken: set[str], report: R
     report.problems += inner.problems
     if not isinstance(config, kind.Config):
         return None
-    step_id = given or derived_id(word, config)
-    if step_id in taken:
-        if given is not None:
-            report.add((*path, "id"), f"another step of this flow is called '{step_id}' too", code="duplicate-id")
-            return None
-        n = 2
-        while f"{step_id}#{n}" in taken:
-            n += 1
-        step_id = f"{step_id}#{n}"
-    taken.add(step_id)
-    return StepText(word, step_id, kind, config, path, at)
+    step_id = _id(given, derived_id(word, config), path, taken, report)
+    return StepText(word, step_id, kind, config, path, at) if step_id else None
+
+
+def _id(given: str | None, derived: str, path: Path, taken: set[str], report: Report) -> str:
+    """The step's id, now taken; nothing if the text gives one that is taken already."""
+    if given in taken:
+        report.add((*path, "id"), f"another step of this flow is called '{given}' too", code="duplicate-id")
+        return ""
+    found, n = given or derived, 2
+    while found in taken:
+        found, n = f"{derived}#{n}", n + 1
+    taken.add(found)
+    return found
 
 
 def _names(config: type[Spec]) -> set[str]:
