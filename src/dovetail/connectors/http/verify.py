@@ -195,8 +195,10 @@ class Standard(_Signed, tag="standard"):
         yield from super().rules()
         for secret in self.secret if isinstance(self.secret, list) else [self.secret]:
             try:
-                _whsec(secret)
+                usable = bool(_whsec(secret))
             except binascii.Error:
+                usable = False
+            if not usable:
                 yield "secret", "must be base64 after whsec_"
 
     def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
