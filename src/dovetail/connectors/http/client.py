@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._ending and self._waiter is not None:
             self._complete(keep=False)
+        self.alive = False
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
