@@ -48,10 +48,11 @@ def map_(
         raise Refused("name a mapping's file, or give --expression", code="which")
     if expression is not None:
         mapping, input = None, mapping
+    bindings = dict(map(_binding, bind or []))
     text, name = (mapping.read_text(), str(mapping)) if mapping is not None else (expression or "", "expression")
     given = from_ or FORMATS.get(input.suffix if input is not None else "", "json")
     body = _input(input)
-    result = preview(text, name, body, given=given, wanted=to, bindings=dict(map(_binding, bind or [])))
+    result = preview(text, name, body, given=given, wanted=to, bindings=bindings)
     if json:
         write_json(_answer(result, to))
     elif result is None:
