@@ -2,8 +2,8 @@
 
     python bench/mapping_fuzz.py --count 100000 --seed 1
 
-Compares the value, its absence, or the error code. Exits with 1 and prints the differences if there are any. The reference
-must have been installed by tools/oracle.sh.
+Compares the value, its absence, or the error code. Exits with 1 and prints the differences if there are any.
+tools/oracle.sh installs the reference.
 """
 
 from __future__ import annotations

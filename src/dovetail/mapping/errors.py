@@ -156,7 +156,7 @@ class MappingError(Rejected):
             for key, value in self.details.items()
         }
         names.setdefault("value", "nothing")
-        names["token"] = self.token if self.token is not None else "?"
+        names["token"] = "?" if self.token is None else self.token if len(self.token) <= 80 else self.token[:77] + "..."
         for key, text in names.items():
             template = template.replace("{" + key + "}", text)
         self.message = template

@@ -31,6 +31,10 @@ class Expression:
         except MappingError as error:
             error.locate(text, error.position or 0, error.position or 0, None)
             raise
+        except RecursionError:
+            deep = MappingError("S0501", position=0, start=0)
+            deep.locate(text, 0, 0, None)
+            raise deep from None
         self._run = self._program.run
         self._stateful = self._program.stateful or self._program.undefined_inside
 

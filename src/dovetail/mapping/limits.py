@@ -124,6 +124,9 @@ class State:
         if count > self.limits.sequence:
             raise MappingError("D2015", value=self.limits.sequence)
         self.size -= count
+        self.left -= count >> 1
+        if self.left < 0:
+            self.tick()
         if self.size < 0:
             raise MappingError("U1001", value=f"The expression builds more than {self.limits.size} items")
 
@@ -132,5 +135,8 @@ class State:
         if count > self.limits.text:
             raise MappingError("U1001", value=f"A string of {count} characters is longer than {self.limits.text}")
         self.size -= count >> 2
+        self.left -= count >> 6
+        if self.left < 0:
+            self.tick()
         if self.size < 0:
             raise MappingError("U1001", value=f"The expression builds more than {self.limits.size} items")

@@ -19,7 +19,7 @@ BINDING = {
 }  # fmt: skip
 SYMBOLS = frozenset(BINDING) | frozenset(("]", "}", ")", ",", ";", ":", "..", "**", "|"))
 PLAIN = frozenset((".", "+", "-", "*", "/", "%", "=", "<", ">", "!=", "<=", ">=", "&", "and", "or", "in", "~>"))
-DEEPEST = 150
+DEEPEST = 100
 
 Led = Callable[["Parser", Node, Node], Node]
 Nud = Callable[["Parser", Node], Node]
@@ -314,10 +314,23 @@ LEDS: dict[str, Led] = {
 }  # fmt: skip
 
 
+def shallow(tree: Node) -> None:
+    """Refuse a tree deeper than the stages behind can follow; chains of `.` and `&` are walked, not descended."""
+    stack = [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > DEEPEST:
+            raise fault("S0501", node)
+        for child in node.children():
+            chained = child is node.lhs and node.value in (".", "&") and child.value == node.value
+            stack.append((child, depth if chained else depth + 1))
+
+
 def parse(text: str) -> Node:
     """The tree of an expression. Raises MappingError (S....) with the place of the fault."""
     parser = Parser(text)
     tree = parser.expression(0)
     if parser.token.type != "(end)":
         raise fault("S0201", parser.token, token=printed(parser.token))
+    shallow(tree)
     return Resolver().run(tree)

@@ -20,6 +20,7 @@ from .values import UNDEFINED, Function, is_function
 U = UNDEFINED
 #: longest text that a pattern on Python's engine may search
 SHORT = 5000
+_alone = re.compile("[\ud800-\udfff]")
 
 
 class Regex(Function):
@@ -43,7 +44,10 @@ class Regex(Function):
     def _search(self, text: str, at: int) -> Any:
         if not self.linear and len(text) > SHORT:
             raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {SHORT} characters")
-        return self.engine.search(text, at)
+        try:
+            return self.engine.search(text, at)
+        except UnicodeEncodeError:
+            return self.engine.search(_alone.sub("\ufffd", text), at)
 
     def run(self, text: Any = U, at: Any = 0) -> Any:
         """Called as a function: one match."""
@@ -72,13 +76,17 @@ class Regex(Function):
 
     def each(self, text: str) -> Iterator[dict[str, Any]]:
         """All matches in turn; a match of nothing behind the first is refused, as it would never end."""
-        found = self._search(text, 0)
-        while found is not None:
+        if not self.linear and len(text) > SHORT:
+            self._search(text, 0)
+        clean = text if text.isascii() else _alone.sub("\ufffd", text)
+        for count, found in enumerate(self.engine.finditer(clean)):
+            empty = found.end() == found.start()
+            if count and empty:
+                raise MappingError("D1004", value=self.pattern)
             yield described(found)
             if found.end() >= len(text):
                 return
-            found = self._search(text, found.end())
-            if found is not None and found.end() == found.start():
+            if empty:
                 raise MappingError("D1004", value=self.pattern)
 
 

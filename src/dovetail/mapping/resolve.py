@@ -34,6 +34,8 @@ class Resolver:
         return result
 
     def node(self, node: Node) -> Node:
+        if node.type == "binary" and node.value in (".", "&"):
+            self.chain(node)
         handler: Callable[[Node], Node] | None = getattr(self, "_" + node.type.strip("()"), None)
         if handler is None:
             raise fault("S0206", node, token=node.value)
@@ -41,6 +43,21 @@ class Resolver:
         if node.keep_array:
             result.keep_array = True
         return result
+
+    def chain(self, node: Node) -> None:
+        """Resolve a long chain of one operator from its far end, so that it is not descended into."""
+        links = [node]
+        while links[-1].lhs.type == "binary" and links[-1].lhs.value == node.value:
+            links.append(links[-1].lhs)
+        for upper, lower in zip(reversed(links[:-1]), reversed(links[1:]), strict=True):
+            done = self._dot(lower) if node.value == "." else self._plain(lower)
+            if lower.keep_array:
+                done.keep_array = True
+            upper.lhs = Node("resolved", done)
+
+    def _resolved(self, node: Node) -> Node:
+        found: Node = node.value
+        return found
 
     def _end(self, node: Node) -> Node:
         raise fault("S0207", node, token=node.value)
@@ -80,6 +97,9 @@ class Resolver:
         }.get(node.value)
         if handler is not None:
             return handler(node)
+        return self._plain(node)
+
+    def _plain(self, node: Node) -> Node:
         node.lhs = self.node(node.lhs)
         node.rhs = self.node(node.rhs)
         self.push(node, node.lhs)

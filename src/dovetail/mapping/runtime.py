@@ -178,7 +178,7 @@ def select(test: Any, index: int, count: int, item: Any, found: list[Any]) -> No
     """Keep an item whose predicate is true, or names its place."""
     kind = test.__class__
     if kind is int or kind is float or kind is Decimal:
-        places: Any = (number(test),)
+        places: Any = (number(test),) if test == test else ()
     elif kind in LISTS and all(one.__class__ in NUMBERS for one in test):
         places = test
     else:
@@ -200,11 +200,11 @@ def truth(value: Any) -> bool:
     if kind is bool:
         return bool(value)
     if kind is str:
-        return value != ""
+        return bool(value)
     if kind is int:
         return bool(value != 0)
     if kind is float or kind is Decimal:
-        return number(value) != 0
+        return bool(number(value)) and value == value
     if kind in LISTS:
         return any(map(truth, value))
     return bool(value) if isinstance(value, dict) else False
@@ -214,7 +214,7 @@ def number(value: Any) -> int | float:
     """A number as arithmetic uses it; raises D1001 for infinity."""
     if value.__class__ is Decimal:
         value = float(value)
-    if value.__class__ is float and value - value != 0.0:
+    if value.__class__ is float and value - value != 0.0 and value == value:
         raise MappingError("D1001", value=value)
     return value  # type: ignore[no-any-return]
 
@@ -452,7 +452,7 @@ def wildcard(value: Any) -> Any:
         else:
             found.append(one)
     # what an array was put into is an array, no sequence: one item does not stand for itself
-    return list(found) if arrays else normal(found)
+    return list(found) if arrays else found
 
 
 def flatten(value: Any, found: list[Any]) -> None:
@@ -478,7 +478,7 @@ def descendants(state: Any, value: Any) -> Any:
         if isinstance(one, dict):
             stack.extend(reversed(one.values()))
     state.cells(len(found))
-    return settle(found)
+    return found[0] if len(found) == 1 else Seq(found)
 
 
 # groups ----------------------------------------
@@ -510,8 +510,8 @@ def grouped(groups: dict[str, list[Any]], key: Any, place: int, item: Any) -> No
     if entry[0] != place:
         raise MappingError("D1009", value=key)
     if entry[2]:
+        entry[2] = entry[1] is U or item is U
         entry[1] = append(entry[1], item)
-        entry[2] = False
     elif item.__class__ in LISTS:
         entry[1].extend(item)
     elif item is not U:

@@ -48,6 +48,22 @@ def transformer(state: Any, clone: Any, pattern: Code, update: Code, delete: Cod
     return Native("transform", run, SIGNATURE, arity=1)
 
 
+def reaches(state: Any, value: Any, target: Any) -> bool:
+    """Whether `target` is somewhere inside `value`."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if one is target:
+            return True
+        if one.__class__ is dict:
+            state.charge(one)
+            stack.extend(one.values())
+        elif one.__class__ in LISTS:
+            state.charge(one)
+            stack.extend(one)
+    return False
+
+
 def change(state: Any, match: Any, update: Code) -> None:
     changes = update(match)
     if changes is U:
@@ -55,8 +71,8 @@ def change(state: Any, match: Any, update: Code) -> None:
     if changes.__class__ is not dict:
         raise MappingError("T2011", value=changes)
     if match.__class__ is dict:
-        # a copy, so that an update made of the match itself does not close a circle
-        match.update(copy(state, changes))
+        # an update made of the match itself would close a circle: it becomes a copy
+        match.update(copy(state, changes) if reaches(state, changes, match) else changes)
 
 
 def remove(match: Any, delete: Code) -> None:

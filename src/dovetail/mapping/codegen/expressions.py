@@ -13,6 +13,8 @@ from .paths import Paths
 
 #: kinds whose values are never a sequence that has to be settled
 SETTLED = ("flat", "str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
+#: indentation from which on code goes into a def of its own
+DEEP = 60
 #: nodes that hand on a value that has been settled
 PASSING = ("variable", "block", "condition", "bind", "parent")
 
@@ -39,6 +41,8 @@ class Coder(Operators, Objects, Paths, Calls):
 
     def value(self, node: Node, ctx: Ctx) -> Val:
         """Emit a node; answers its settled value."""
+        if self.out.current.indent >= DEEP:
+            return self.apart(node, ctx)
         self.depth += 1
         straight = self.straight
         self.straight = straight and node.type == "bind"
@@ -52,6 +56,18 @@ class Coder(Operators, Objects, Paths, Calls):
         self.depth -= 1
         return result
 
+    def apart(self, node: Node, ctx: Ctx) -> Val:
+        """A node in a def of its own, as Python does not indent without end."""
+        straight, self.straight = self.straight, False
+        made = self.out.begin([])
+        value = self.value(node, ctx)
+        self.emit(f"return {value.name}")
+        self.out.end()
+        self.straight = straight
+        name = self.temp()
+        self.emit(f"{name} = {made.name}()")
+        return Val(name, value.kind, value.maybe)
+
     def path_value(self, node: Node, ctx: Ctx) -> Val:
         node.keep_singleton = node.keep_singleton or node.keep_array
         if node.group is not None:
@@ -60,7 +76,8 @@ class Coder(Operators, Objects, Paths, Calls):
                 return self.group_tuples(node.group, current.name)
             source = f"({current.name},)" if form == "one" else current.name
             if form == "value":
-                source = f"steps_of({current.name})"
+                kept = node.keep_singleton and node.steps[-1].consarray
+                source = f"({current.name},)" if kept else f"steps_of({current.name})"
             name = self.temp()
             self.emit(f"{name} = {source} or (U,)")
             return self.group(node.group, name, True, ctx)
@@ -91,7 +108,7 @@ class Coder(Operators, Objects, Paths, Calls):
         current, form = self.path(node, ctx)
         name = self.temp()
         if form == "items" and not node.keep_singleton:
-            self.emit(f"{name} = {current.name} or U")
+            self.emit(f"{name} = {current.name} if {current.name} and {current.name} != [U] else U")
         else:
             self.emit(f"{name} = {self.finish(node, current, form).name}")
         self.straight = straight

@@ -123,7 +123,7 @@ class Paths(Base):
             name = self.temp()
             self.emit(f"{name} = {'last_kept' if node.keep_singleton else 'last'}({found})")
             return Val(name), "final"
-        whole = node.group is not None and step is node.steps[-1]
+        whole = node.group is not None and step is node.steps[-1] and not node.keep_singleton
         self.emit(f"{found} = {'flat_last' if whole else 'flat'}({found})")
         return Val(found, "seq", False), "items"
 

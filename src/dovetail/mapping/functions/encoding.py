@@ -20,20 +20,26 @@ _escape = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _foreign = re.compile(r"[^A-Za-z0-9+/]")
 
 
-@function(FUNCTIONS, "<s-:s>", ('$base64encode("myuser:mypass")', "bXl1c2VyOm15cGFzcw=="))
-def base64encode(text: Any) -> Any:
+def charged(state: Any, text: Any) -> Any:
+    if text is not U and len(text) > 256:
+        state.chars(len(text) * 2)
+    return text
+
+
+@function(FUNCTIONS, "<s-:s>", ('$base64encode("myuser:mypass")', "bXl1c2VyOm15cGFzcw=="), stateful=True)
+def base64encode(state: Any, text: Any) -> Any:
     """The base64 form of a text's bytes, one byte a character (the low eight bits of its UTF-16 code)."""
     if text is U:
         return U
-    return base64.b64encode(text.encode("utf-16-le", "surrogatepass")[::2]).decode()
+    return base64.b64encode(charged(state, text).encode("utf-16-le", "surrogatepass")[::2]).decode()
 
 
-@function(FUNCTIONS, "<s-:s>", ('$base64decode("bXl1c2VyOm15cGFzcw==")', "myuser:mypass"))
-def base64decode(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$base64decode("bXl1c2VyOm15cGFzcw==")', "myuser:mypass"), stateful=True)
+def base64decode(state: Any, text: Any) -> Any:
     """The text whose characters are the bytes of a base64 form."""
     if text is U:
         return U
-    clean = _foreign.sub("", text.replace("-", "+").replace("_", "/").partition("=")[0])
+    clean = _foreign.sub("", charged(state, text).replace("-", "+").replace("_", "/").partition("=")[0])
     if len(clean) % 4 == 1:
         clean = clean[:-1]
     try:
@@ -51,16 +57,16 @@ def encoded(text: Any, safe: str, name: str) -> Any:
         raise MappingError("D3140", value=text, function=name) from None
 
 
-@function(FUNCTIONS, "<s-:s>", ('$encodeUrlComponent("?x=test")', "%3Fx%3Dtest"))
-def encodeUrlComponent(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$encodeUrlComponent("?x=test")', "%3Fx%3Dtest"), stateful=True)
+def encodeUrlComponent(state: Any, text: Any) -> Any:
     """`text` as a part of a URL, everything special escaped."""
-    return encoded(text, COMPONENT, "encodeUrlComponent")
+    return encoded(charged(state, text), COMPONENT, "encodeUrlComponent")
 
 
-@function(FUNCTIONS, "<s-:s>", ('$encodeUrl("https://a.example/?x=å")', "https://a.example/?x=%C3%A5"))
-def encodeUrl(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$encodeUrl("https://a.example/?x=å")', "https://a.example/?x=%C3%A5"), stateful=True)
+def encodeUrl(state: Any, text: Any) -> Any:
     """`text` as a URL: what has a meaning in URLs stays."""
-    return encoded(text, WHOLE, "encodeUrl")
+    return encoded(charged(state, text), WHOLE, "encodeUrl")
 
 
 def decoded(text: Any, keep: str, name: str) -> Any:
@@ -80,13 +86,13 @@ def decoded(text: Any, keep: str, name: str) -> Any:
     return made
 
 
-@function(FUNCTIONS, "<s-:s>", ('$decodeUrlComponent("%3Fx%3Dtest")', "?x=test"))
-def decodeUrlComponent(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$decodeUrlComponent("%3Fx%3Dtest")', "?x=test"), stateful=True)
+def decodeUrlComponent(state: Any, text: Any) -> Any:
     """The text that `$encodeUrlComponent` was given."""
-    return decoded(text, "", "decodeUrlComponent")
+    return decoded(charged(state, text), "", "decodeUrlComponent")
 
 
-@function(FUNCTIONS, "<s-:s>", ('$decodeUrl("https://a.example/?x=%C3%A5")', "https://a.example/?x=å"))
-def decodeUrl(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$decodeUrl("https://a.example/?x=%C3%A5")', "https://a.example/?x=å"), stateful=True)
+def decodeUrl(state: Any, text: Any) -> Any:
     """The text that `$encodeUrl` was given."""
-    return decoded(text, ";/?:@&=+$,#", "decodeUrl")
+    return decoded(charged(state, text), ";/?:@&=+$,#", "decodeUrl")

@@ -74,7 +74,7 @@ ROMAN_MOST = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An analysed picture. `separators` are (digits to the right, sign), from the right; `regular` is their distance."""
+    """An analysed picture. `separators` are (digits to the right, sign) from the right; `regular` is their distance."""
 
     primary: str
     case: str = "lower"
@@ -140,7 +140,15 @@ def even(places: list[int]) -> int:
 
 
 def format_integer(state: Any, value: int, picture: Any) -> str:
-    return formatted(state, value, analyse("" if picture.__class__ is not str else picture))
+    return formatted(state, value, checked(picture))
+
+
+def checked(picture: Any) -> Picture:
+    if picture.__class__ is not str:
+        picture = ""
+    if len(picture) > 1000:
+        raise MappingError("U1001", value="The picture is too long")
+    return analyse(picture)
 
 
 def formatted(state: Any, value: int, picture: Picture) -> str:
@@ -280,7 +288,7 @@ def letters_value(text: str, first: str) -> int:
 
 def parse_integer(text: str, picture: Any) -> Any:
     """The integer that a text shows; raises D3130 for a picture of a numbering sequence."""
-    found = parsed(text, analyse("" if picture.__class__ is not str else picture))
+    found = parsed(text, checked(picture))
     if found.__class__ is float:
         raise MappingError("D3030", value=text)
     return found

@@ -232,6 +232,8 @@ def format_moment(state: Any, millis: Any, picture: Any, timezone: Any) -> str:
     if not math.isfinite(millis) or abs(millis) > FURTHEST:
         raise MappingError("D3110", value=millis)
     at = Moment(math.floor(millis) + (60 * hours + minutes) * 60_000)
+    if picture is not U and len(picture) > 1000:
+        raise MappingError("U1001", value="The date/time picture is too long")
     parts = analyse(ISO if picture is U else picture)
     return "".join(
         part.literal if part.literal is not None else shown(state, at, part, hours, minutes) for part in parts
@@ -252,7 +254,7 @@ def shown(state: Any, at: Moment, part: Part, hours: int, minutes: int) -> str:
     value = at.component(letter)
     if letter in "YMDdFWwXxHhms":
         if letter == "Y" and part.modulus != -1:
-            value = int(math.fmod(value, 10**part.modulus))
+            value = abs(value) % 10 ** min(part.modulus, 20) * (-1 if value < 0 else 1)
         if part.names is not None:
             return name_text(value, part)
     if part.integer is not None:
@@ -429,6 +431,8 @@ def assembled(found: dict[str, Any], now: Moment) -> int:
 
 
 def total(found: dict[str, Any], by_day: bool, half_day: bool) -> int:
+    if any(one is None or one.__class__ is float for one in found.values()):
+        raise MappingError("D3136")
     month = found.get("M") or 0
     if by_day:
         days = days_of(found["Y"], 1, 1) + found["d"] - 1

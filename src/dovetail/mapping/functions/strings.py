@@ -37,11 +37,18 @@ def string(state: Any, value: Any, prettify: Any = U) -> Any:
     return U if value is U else to_text(state, value, prettify is True)
 
 
-@function(FUNCTIONS, "<s-nn?:s>", ('$substring("Hello World", 3, 5)', "lo Wo"), ('$substring("Hello", -2)', "lo"))
-def substring(text: Any, start: Any = U, length: Any = U) -> Any:
+@function(
+    FUNCTIONS,
+    "<s-nn?:s>",
+    ('$substring("Hello World", 3, 5)', "lo Wo"),
+    ('$substring("Hello", -2)', "lo"),
+    stateful=True,
+)
+def substring(state: Any, text: Any, start: Any = U, length: Any = U) -> Any:
     """`length` characters of `text` from `start`, which counts from 0, or from the end if negative."""
     if text is U:
         return U
+    charged(state, text)
     count = len(text)
     begin = 0 if start is U else start
     if count + begin < 0:
@@ -54,6 +61,13 @@ def substring(text: Any, start: Any = U, length: Any = U) -> Any:
     return text[whole(begin) : max(whole(end), 0)]
 
 
+def charged(state: Any, text: str) -> str:
+    """A text that is about to be read through."""
+    if len(text) > 256:
+        state.chars(len(text))
+    return text
+
+
 def whole(value: Any) -> int:
     """A position as an integer, cut towards zero."""
     if value != value or value in (math.inf, -math.inf):
@@ -61,33 +75,35 @@ def whole(value: Any) -> int:
     return int(value)
 
 
-@function(FUNCTIONS, "<s-s:s>", ('$substringBefore("a-b-c", "-")', "a"))
-def substringBefore(text: Any, mark: Any = U) -> Any:
+@function(FUNCTIONS, "<s-s:s>", ('$substringBefore("a-b-c", "-")', "a"), stateful=True)
+def substringBefore(state: Any, text: Any, mark: Any = U) -> Any:
     """The part of `text` before the first `mark`, all of it if there is none."""
     if text is U or mark is U:
         return text
+    charged(state, text)
     return text.partition(mark)[0] if mark else ""
 
 
-@function(FUNCTIONS, "<s-s:s>", ('$substringAfter("a-b-c", "-")', "b-c"))
-def substringAfter(text: Any, mark: Any = U) -> Any:
+@function(FUNCTIONS, "<s-s:s>", ('$substringAfter("a-b-c", "-")', "b-c"), stateful=True)
+def substringAfter(state: Any, text: Any, mark: Any = U) -> Any:
     """The part of `text` after the first `mark`, all of it if there is none."""
     if text is U or mark is U or not mark:
         return text
+    charged(state, text)
     at = text.find(mark)
     return text if at < 0 else text[at + len(mark) :]
 
 
-@function(FUNCTIONS, "<s-:s>", ('$lowercase("ÅB")', "åb"))
-def lowercase(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$lowercase("ÅB")', "åb"), stateful=True)
+def lowercase(state: Any, text: Any) -> Any:
     """`text` in lower case."""
-    return U if text is U else text.lower()
+    return U if text is U else charged(state, text).lower()
 
 
-@function(FUNCTIONS, "<s-:s>", ('$uppercase("åb")', "ÅB"))
-def uppercase(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$uppercase("åb")', "ÅB"), stateful=True)
+def uppercase(state: Any, text: Any) -> Any:
     """`text` in upper case."""
-    return U if text is U else text.upper()
+    return U if text is U else charged(state, text).upper()
 
 
 @function(FUNCTIONS, "<s-:n>", ('$length("Hello")', 5))
@@ -96,12 +112,12 @@ def length(text: Any) -> Any:
     return U if text is U else len(text)
 
 
-@function(FUNCTIONS, "<s-:s>", ('$trim("  a \\n b ")', "a b"))
-def trim(text: Any) -> Any:
+@function(FUNCTIONS, "<s-:s>", ('$trim("  a \\n b ")', "a b"), stateful=True)
+def trim(state: Any, text: Any) -> Any:
     """`text` without blanks at its ends, and with single blanks inside."""
     if text is U:
         return U
-    return _blanks.sub(" ", text).removeprefix(" ").removesuffix(" ")
+    return _blanks.sub(" ", charged(state, text)).removeprefix(" ").removesuffix(" ")
 
 
 @function(FUNCTIONS, "<s-ns?:s>", ('$pad("foo", 5)', "foo  "), ('$pad("7", -3, "0")', "007"), stateful=True)
@@ -126,6 +142,7 @@ def contains(state: Any, text: Any, pattern: Any = U) -> Any:
     """Whether `text` contains a string or a match of a regular expression."""
     if text is U or pattern is U:
         return U
+    charged(state, text)
     if pattern.__class__ is str:
         return pattern in text
     if isinstance(pattern, Regex):
@@ -148,13 +165,14 @@ def match(state: Any, text: Any, pattern: Any = U, limit: Any = U) -> Any:
         return U
     if limit is not U and limit < 0:
         raise MappingError("D3040", value=limit, index=3)
+    charged(state, text)
     found = Seq()
     if limit is not U and limit <= 0:
         return found
     for one in matches(state, pattern, text, "match"):
-        found.append({"match": one["match"], "index": one.get("start", U), "groups": one.get("groups", U)})
         if limit is not U and len(found) >= limit:
             break
+        found.append({"match": one["match"], "index": one.get("start", U), "groups": one.get("groups", U)})
     return found
 
 
@@ -175,6 +193,7 @@ def replace(state: Any, text: Any, pattern: Any = U, replacement: Any = U, limit
         raise MappingError("D3011", value=limit, index=4)
     if limit is not U and limit <= 0:
         return text
+    charged(state, text)
     most = -1 if limit is U else math.ceil(limit)
     if pattern.__class__ is str:
         put = to_text(state, replacement) if replacement is not U else ""
@@ -187,7 +206,9 @@ def replace(state: Any, text: Any, pattern: Any = U, replacement: Any = U, limit
 def _replace_matches(state: Any, text: str, pattern: Any, replacement: Any, most: int) -> str:
     parts: list[str] = []
     at = size = 0
-    for done, one in enumerate(matches(state, pattern, text, "replace"), 1):
+    for done, one in enumerate(matches(state, pattern, text, "replace")):
+        if done == most:
+            break
         put = expand(replacement, one) if replacement.__class__ is str else invoke(state, replacement, (one,), U)
         if put.__class__ is not str:
             raise MappingError("D3012", value=put)
@@ -198,8 +219,6 @@ def _replace_matches(state: Any, text: str, pattern: Any, replacement: Any, most
             state.chars(size)
             size = 0
         at = one["start"] + len(one["match"])
-        if done == most:
-            break
     parts.append(text[at:])
     return "".join(parts)
 
@@ -258,6 +277,7 @@ def split(state: Any, text: Any, separator: Any = U, limit: Any = U) -> Any:
         raise MappingError("D3020", value=limit, index=3)
     if limit is not U and limit <= 0:
         return []
+    charged(state, text)
     if separator is U:
         return [text]
     if separator.__class__ is str:
@@ -267,10 +287,12 @@ def split(state: Any, text: Any, separator: Any = U, limit: Any = U) -> Any:
     parts = []
     at = 0
     for one in matches(state, separator, text, "split"):
-        parts.append(text[at : one["start"]])
-        at = one["end"]
         if limit is not U and len(parts) >= limit:
             return parts
+        parts.append(text[at : one["start"]])
+        at = one["end"]
+    if limit is not U and len(parts) >= limit:
+        return parts
     state.cells(len(parts))
     parts.append(text[at:])
     return parts

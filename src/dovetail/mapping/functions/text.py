@@ -135,7 +135,7 @@ def _write_object(state: Any, value: dict[str, Any], parts: list[str], line: str
 def _write_array(state: Any, value: list[Any], parts: list[str], line: str) -> None:
     inner = line + "  " if line else ""
     between = "["
-    for one in value:
+    for one in value if state is None else state.turns(value):
         parts.append(between + inner)
         _write(state, one, parts, inner)
         between = ","
