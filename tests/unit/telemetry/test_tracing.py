@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import io
+import threading
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,6 +16,7 @@ from dovetail.clock import SystemClock
 from dovetail.engine.journey import effect_key, traceparent
 from dovetail.message import Message
 from dovetail.store.base import State
+from dovetail.telemetry import Telemetry
 from dovetail.telemetry.tracing import TraceContext, Tracing, journey_context, parse, wanted
 
 INBOUND = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -92,3 +97,39 @@ def test_the_environment_decides() -> None:
     assert not wanted({})
     assert wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"})
     assert not wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "OTEL_SDK_DISABLED": "true"})
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes what an OTLP exporter posts."""
+
+    posted: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        self.posted.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_spans_reach_a_collector_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        telemetry = Telemetry(SystemClock(), {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, stream=io.StringIO())
+        telemetry.observer.ended("orders", Message(b"canary", id="store-7", trace=INBOUND), State.DONE, 0.1)
+        assert telemetry.metrics.flows["orders"].ended[State.DONE] == 1
+        telemetry.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
+    assert [path for path, _ in Collector.posted] == ["/v1/traces"]
+    body = Collector.posted[0][1]
+    assert b"store-7" in body
+    assert bytes.fromhex(INBOUND[3:35]) in body
+    assert b"canary" not in body
