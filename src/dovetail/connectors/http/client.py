@@ -21,7 +21,7 @@ from dovetail.connectors.http.faults import Fault, Unanswered, Unsent, Untrusted
 _MAX_HEAD = 64 * 1024
 _CHUNKED = 8  # how much larger than itself a body may come, in chunks
 _MAX_INTERIM = 16  # answers such as 100 and 103 before the real one
-_DOZED = 1.0  # seconds of idleness after which a connection is looked at before it is used
+_DOZED = 0.005  # seconds of idleness after which a connection is looked at before it is used
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class HttpOperation(Operation):
         codecs, headers, body = self._connection.context.codecs, response.headers, response.body
         limit = self._connection.config.max_response
         if response.cut:
-            text = f"{self.target} answered {response.status}, but with more than {limit} bytes"
+            text = f"{self.target} answered {response.status}, but with more than {limit}"
             raise Rejected(text, code="answer_too_large")
         if "content-encoding" in headers:
             try:
