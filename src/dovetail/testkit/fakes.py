@@ -133,7 +133,7 @@ class CollectingDeliver:
         self._open = asyncio.Event()
         self._open.set()
         self._changed = asyncio.Event()
-        self.asked = asyncio.Event()  # somebody has asked for room
+        self.asked = False  # whether somebody has asked for room
 
     def __call__(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
@@ -145,7 +145,8 @@ class CollectingDeliver:
 
     async def room(self) -> None:
         """Wait while the door is shut."""
-        self.asked.set()
+        self.asked = True
+        self._changed.set()
         await self._open.wait()
 
     def shut(self) -> None:
