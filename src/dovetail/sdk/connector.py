@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dovetail.codec import JsonCodec
 from dovetail.message import OPAQUE, Codec, Deliver, Message, Outcome
 from dovetail.sdk.context import Connecting
 from dovetail.spec import Spec
@@ -51,6 +52,9 @@ class Call:
     trace: str = ""  # the W3C traceparent to send along
 
 
+_JSON = JsonCodec()
+
+
 class Reply:
     """What an operation answered: bytes read lazily through a codec, or a plain value (what JSON can say).
 
@@ -61,10 +65,13 @@ class Reply:
     __slots__ = ("_message", "headers", "status")
 
     def __init__(
-        self, body: bytes | None = None, *, value: Any = None, codec: Codec = OPAQUE, status: int = 0,
+        self, body: bytes | None = None, *, value: Any = None, codec: Codec | None = None, status: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self._message = Message(body, codec=codec) if body is not None else Message(None, codec=codec, value=value)
+        if body is not None:
+            self._message = Message(body, codec=codec or OPAQUE)
+        else:
+            self._message = Message(None, codec=codec or _JSON, value=value)
         self.status = status
         self.headers: Mapping[str, str] = headers or {}
 
