@@ -1,0 +1,49 @@
+"""Fixtures for tests that enter by the user's door: a server on a project folder, a target that records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dovetail.testkit.processes import Dovetail, Recorder
+
+DATA = Path(__file__).resolve().parents[2] / "shared/data"
+FAULTS = re.compile(r"Traceback|task_failed|service_failed|fault in Dovetail|admin_api_failed|never awaited")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Inputs that nobody of this project wrote."""
+    return DATA
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Dovetail]]:
+    """Makes servers (not started) on a project, by `servers(project, NAME="value of a variable")`.
+
+    At the end each must drain in good order and must never have logged a traceback or a fault of its own.
+    """
+    made: list[Dovetail] = []
+
+    def make(project: Path, *options: str, folder: Path | None = None, **environment: str) -> Dovetail:
+        folder = folder or tmp_path_factory.mktemp(project.name)
+        made.append(Dovetail(project, folder, environment, options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        was_dead = server.dead()
+        status = 0 if was_dead else server.stop()
+        assert status == 0, server.log()
+        assert not FAULTS.search(server.log()), server.log()
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Recorder]:
+    """An HTTP target that answers 200 and keeps what it was sent."""
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
