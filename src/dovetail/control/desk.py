@@ -44,7 +44,7 @@ class Control:
         self.store, self.hand = store, hand
         self._clock, self._project, self._path = clock, project, path
         self._started = clock.monotonic()
-        self._depths = Depths(store)
+        self._depths = Depths(store, clock)
         self._one_at_a_time = asyncio.Lock()
 
     # --- status ----------------------------------------------------------------------------------------------------
