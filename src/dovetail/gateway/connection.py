@@ -11,12 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
 import httptools
 
 from dovetail.gateway.answers import CLOSE, CONTINUE, KEEP, KEEP_SAID, PROBLEM, problem
-from dovetail.gateway.routes import Route, allow
+from dovetail.gateway.refusals import SOON, Stop, nowhere, origin_form, too_large, too_large_head
 from dovetail.sdk import Request
 
 if TYPE_CHECKING:
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
 _SLICE = 16 * 1024  # fed to the parser at once: what a full queue of answers can be overshot by
 _CHUNKED = 8  # how much larger than itself a body may come, in chunks
-_STRAY = 64 * 1024  # a body that nobody wants is still read up to here, so that the connection can be kept
 _SINGLE = frozenset({"host", "content-type", "content-encoding", "authorization", "expect"})
-
-
-class Stop(Exception):
-    """Raised inside the parser: this request ends here, with that answer, and so does the connection."""
-
-    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status, code, detail)
-        self.status, self.code, self.detail, self.headers = status, code, detail, headers
 
 
 class Exchange:
@@ -98,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._parser = httptools.HttpRequestParser(self)
         if not self._listener.joined(self):
-            self._end(Stop(503, "too_many_connections", "the server has no room for more connections", _SOON))
+            self._end(Stop(503, "too_many_connections", "the server has no room for more connections", SOON))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
@@ -156,9 +146,9 @@ class Connection(asyncio.Protocol):
             self._fed += len(data)
             if self._state == _HEAD:
                 if self._fed > self._limits.max_head + _SLICE:
-                    self._end(_too_large_head(self._limits.max_head))
+                    self._end(too_large_head(self._limits.max_head))
             elif self._fed > self._limits.max_head + _SLICE + _CHUNKED * self._route.max_body:
-                self._fail(_too_large(self._route))  # endless chunk extensions or trailers
+                self._fail(too_large(self._route))  # endless chunk extensions or trailers
 
     def _feed_slices(self, data: bytes) -> None:
         view = memoryview(data)
@@ -244,15 +234,15 @@ class Connection(asyncio.Protocol):
         if "transfer-encoding" in headers and headers["transfer-encoding"].lower() != "chunked":
             raise Stop(400, "transfer_coding", "the only transfer coding understood here is chunked")
         url = self._url
-        path, _, query = (url if url[0] == 47 else _origin_form(url)).decode("ascii").partition("?")
+        path, _, query = (url if url[0] == 47 else origin_form(url)).decode("ascii").partition("?")
         self._url = b""
         places = listener.routes.at(path)
         route = places.get(method) if places is not None else None
         if route is None:
-            route = _nowhere(method, places)
+            route = nowhere(method, places)
         length = headers.get("content-length")
         if length is not None and int(length) > route.max_body:
-            raise _too_large(route)
+            raise too_large(route)
         self._state = _BODY
         self._route = route
         self._exchange = exchange = Exchange(self, mode, method == "HEAD")
@@ -266,9 +256,9 @@ class Connection(asyncio.Protocol):
         listener.buffered += len(chunk)
         self._chunks.append(chunk)
         if self._body_size > self._route.max_body:
-            raise _too_large(self._route)
+            raise too_large(self._route)
         if listener.buffered > self._limits.max_buffered:
-            raise Stop(503, "no_room", "too many bodies are being received at this moment", _SOON)
+            raise Stop(503, "no_room", "too many bodies are being received at this moment", SOON)
 
     def on_message_complete(self) -> None:
         if self._upgrade or self._last:
@@ -296,7 +286,7 @@ class Connection(asyncio.Protocol):
         """The headers by lower-case name, in one pass for all of them."""
         names, values = b"\n".join(self._names), b"\n".join(self._values)  # neither can contain a newline
         if len(self._names) > self._limits.max_headers or len(names) + len(values) > self._limits.max_head:
-            raise _too_large_head(self._limits.max_head)
+            raise too_large_head(self._limits.max_head)
         if not self._names:
             return {}
         keys, texts = names.lower().decode("latin-1").split("\n"), values.decode("latin-1").split("\n")
@@ -411,42 +401,6 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection."""
         self._transport.abort()
-
-
-_SOON = {"Retry-After": "1"}
-
-
-def _too_large(route: Route) -> Exception:
-    too_large = f"the body is larger than the {route.max_body} bytes this path takes"
-    return route.refusal or Stop(413, "body_too_large", too_large)
-
-
-def _too_large_head(limit: int) -> Stop:
-    return Stop(431, "headers_too_large", f"the headers are too many or larger than {limit} bytes")
-
-
-def _nowhere(method: str, places: dict[str, Route] | None) -> Route:
-    """A stand-in for the route that is not there; a HEAD is served by the GET."""
-    if places is None:
-        stop = Stop(404, "not_found", "nothing is mounted at this path")
-    elif method == "HEAD" and "GET" in places:
-        return places["GET"]
-    else:
-        methods = allow(places)
-        stop = Stop(405, "method_not_allowed", f"this path takes {methods} only", {"Allow": methods})
-
-    def refuse(request: Request) -> None:
-        request.respond(stop.status, problem(stop.status, stop.code, stop.detail), PROBLEM, stop.headers)
-
-    return Route(refuse, _STRAY, stop)
-
-
-def _origin_form(url: bytes) -> bytes:
-    """The path and query of a target in absolute form."""
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in (b"http", b"https") or not parts.netloc:
-        raise Stop(400, "bad_target", "the request target must be a path")
-    return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
 
 
 def _merged(keys: list[str], texts: list[str]) -> dict[str, str]:

@@ -20,7 +20,8 @@ class Listener:
     """HTTP/1.1 on one address. Handlers are mounted on `routes`, before or after `start`.
 
     A handler is called on the event loop with one complete request and must not block; what it raises is answered with
-    a 500 and handed to `on_error`. `start`, `drain` and `close` may each be called again; `close` without `start` too.
+    a 500 and handed to `on_error` (else to the loop's exception handler). `start`, `drain` and `close` may each be
+    called again; `close` without `start` too.
     """
 
     def __init__(
@@ -123,3 +124,5 @@ class Listener:
         """A handler raised, or a connection met something nobody foresaw."""
         if self._on_error is not None:
             self._on_error(request, error)
+        else:
+            asyncio.get_running_loop().call_exception_handler({"message": "an HTTP handler failed", "exception": error})

@@ -173,11 +173,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _headers(self) -> dict[str, str]:
+        if not self._names:
+            return {}
+        names = b"\n".join(self._names).lower().decode("latin-1").split("\n")  # no name or value has a newline in it
+        values = b"\n".join(self._values).decode("latin-1").split("\n")
         headers: dict[str, str] = {}
-        for raw, value in zip(self._names, self._values, strict=True):
-            name = raw.decode("latin-1").lower()
-            text = value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        for name, value in zip(names, values, strict=True):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return headers
 
     def _fail(self, fault: Fault) -> None:
@@ -222,7 +224,7 @@ class Client:
 
         timer = loop.call_later(seconds, expire)
         try:
-            connection = await self._acquire()
+            connection = self._awake(loop.time()) or await self._acquire()
             response = await connection.send(data, limit, head)
         except BaseException as error:
             if connection is not None and connection.alive:
@@ -247,6 +249,13 @@ class Client:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(Unsent("the connection is being closed"))
+
+    def _awake(self, now: float) -> Connection | None:
+        """The connection that was used a moment ago, if there is one: nobody has to wait for it."""
+        if not self._idle or now - self._idle[-1].since > _DOZED:
+            return None
+        connection = self._idle.pop()
+        return connection if connection.alive else None
 
     async def _acquire(self) -> Connection:
         if self._closed:
