@@ -210,7 +210,7 @@ class Grammar:
                 f"$decodeUrlComponent($encodeUrl({text}))",
                 f"$base64decode($base64encode({text}))",
                 f"$length({text})",
-                f"$formatBase({self.number(depth - 1)}, {base})",
+                f"$formatBase({self.pick(NUMBERS)}, {base})",
                 f"$string({other}, true)",
                 f"$number({text})",
                 f"$eval({json.dumps(self.number(1))})",
@@ -271,11 +271,11 @@ class Grammar:
         return "[" + ", ".join(self.any(depth - 1) for _ in range(self.dice.randint(0, 3))) + "]"
 
     def object(self, depth: int) -> str:
-        keys = self.dice.sample(['"x"', '"y"', '"a"', '"b"', "name", "$string(a)"], self.dice.randint(0, 3))
+        keys = self.dice.sample(['"x"', '"y"', '"a"', '"b"', "name", '("k" & $string(a))'], self.dice.randint(0, 3))
         return "{" + ", ".join(f"{key}: {self.any(depth - 1)}" for key in keys) + "}"
 
     def group(self, depth: int) -> str:
-        key = self.pick(["name", "$string(a)", '"k"', "b", "$string($)"])
+        key = self.pick(["name", '("k" & $string(a))', '"k"', "b", '("k" & $string($))'])
         more = self.pick(["", "", ', "z": $count($)'])
         return f"{self.path(depth - 1)}{{{key}: {self.any(depth - 1)}{more}}}"
 

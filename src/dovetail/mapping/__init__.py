@@ -8,9 +8,21 @@ An expression is immutable and may be evaluated from many threads at once.
 
 from __future__ import annotations
 
+from .checker import Finding, check
 from .errors import MappingError
 from .expression import Expression, compile
 from .limits import Limits
+from .shape import Shaper, shape
 from .values import UNDEFINED
 
-__all__ = ["UNDEFINED", "Expression", "Limits", "MappingError", "compile"]
+__all__ = [
+    "UNDEFINED",
+    "Expression",
+    "Finding",
+    "Limits",
+    "MappingError",
+    "Shaper",
+    "check",
+    "compile",
+    "shape",
+]

@@ -6,6 +6,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .checker import lineage
 from .codegen import Program, compile_tree
 from .errors import MappingError
 from .functions.registry import BUILTINS, native
@@ -121,6 +122,16 @@ class Expression:
         error = MappingError("U1001", value="The expression is nested too deeply while running")
         error.locate(self.text, 0, 0, None)
         return error
+
+    @property
+    def reads(self) -> tuple[tuple[str, ...], ...]:
+        """The input paths that the expression reads; `*` and `**` stand for any name and any depth."""
+        return lineage(self.text)[0]
+
+    @property
+    def writes(self) -> tuple[tuple[str, ...], ...]:
+        """The paths that the expression writes in its result, as far as their names are fixed."""
+        return lineage(self.text)[1]
 
     def __repr__(self) -> str:
         return f"<Expression {self.text[:60]!r}>"

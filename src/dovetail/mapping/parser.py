@@ -328,9 +328,13 @@ def shallow(tree: Node) -> None:
 
 def parse(text: str) -> Node:
     """The tree of an expression. Raises MappingError (S....) with the place of the fault."""
-    parser = Parser(text)
-    tree = parser.expression(0)
-    if parser.token.type != "(end)":
-        raise fault("S0201", parser.token, token=printed(parser.token))
-    shallow(tree)
-    return Resolver().run(tree)
+    try:
+        parser = Parser(text)
+        tree = parser.expression(0)
+        if parser.token.type != "(end)":
+            raise fault("S0201", parser.token, token=printed(parser.token))
+        shallow(tree)
+        return Resolver().run(tree)
+    except MappingError as error:
+        error.locate(text, error.position or 0, error.position or 0, None)
+        raise

@@ -106,7 +106,9 @@ class Operators(Base):
         other = self.value(node.otherwise, ctx)
         self.emit(f"{name} = {other.name}")
         self.out.close()
-        return Val(name, value.kind if value.kind == other.kind else "any", other.maybe and (value.maybe or node.value == "?:"))
+        return Val(
+            name, value.kind if value.kind == other.kind else "any", other.maybe and (value.maybe or node.value == "?:")
+        )
 
     def test(self, node: Node, ctx: Ctx) -> str:
         """A Python condition that holds when the node's value is true."""

@@ -35,15 +35,10 @@ def spread(state: Any, value: Any) -> Any:
     """An object as an array of objects with one field each."""
     if value.__class__ in LISTS:
         state.charge(value)
-        parts: Any = Seq()
+        parts: list[Any] = []
         for one in value:
-            part = spread(state, one)
-            if part.__class__ in LISTS:
-                parts = list(parts) if parts.__class__ is Seq and parts else parts
-                parts.extend(part)
-            elif part is not U:
-                parts.append(part)
-        return list(parts) if parts else parts
+            runtime.extend(parts, spread(state, one))
+        return parts if value else U
     if isinstance(value, dict):
         state.cells(len(value))
         return Seq({name: one} for name, one in value.items())
