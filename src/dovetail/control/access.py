@@ -61,10 +61,12 @@ class Guard:
         return hmac.compare_digest(headers.get(b"authorization", b""), self._token)
 
     def _own(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":")
-        if not colon or not port.isdigit():
+        name, port = host, "80"
+        if not host.endswith("]") and ":" in host:
+            name, _, port = host.rpartition(":")
+        if ":" in name and not (name.startswith("[") and name.endswith("]")):
             return False
-        return name in self._hosts and int(port) == self._port()
+        return name.strip("[]") in self._hosts and port.isascii() and port.isdigit() and int(port[:6]) == self._port()
 
     def _own_origin(self, origin: str) -> bool:
         scheme, separator, host = origin.partition("://")

@@ -129,6 +129,7 @@ class Control:
         if progress is not None:
             line.state, line.attempt, line.next_at = WORDS[progress.state], progress.attempt, progress.next_at
             line.changed_at, line.reason = progress.at, progress.reason
+            line.key = progress.key or line.key
         return line
 
     # --- one message -----------------------------------------------------------------------------------------------

@@ -105,7 +105,9 @@ class Redrive:
         now = control.hand.now_ms()
         self._place += 1
         self._work.progress.append(
-            Progress(place.number, row.seq, State.WAITING, now, 0, due, row.key, reason="redriven", memo=pack(memo))
+            Progress(
+                place.number, row.seq, State.WAITING, now, 0, due, progress.key, reason="redriven", memo=pack(memo)
+            )
         )
         dead = (place.number, State.DEAD.word)
         self._work.counts[dead] = self._work.counts.get(dead, 0) - 1

@@ -154,6 +154,32 @@ async def test_searches_that_make_no_sense_get_4xx_with_a_reason(served: Served,
     assert answer.problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "own"),
+    [
+        ("127.0.0.1:8081", 8081, True), ("LOCALHOST:8081", 8081, True), ("[::1]:8081", 8081, True),
+        ("localhost", 80, True), ("[::1]", 80, True), ("localhost", 8081, False), ("localhost:", 8081, False),
+        ("localhost:80810000000", 8081, False), ("::1:8081", 8081, False), ("evil.example:8081", 8081, False),
+        ("localhost:8081:8081", 8081, False), ("", 80, False), ("localhost.:8081", 8081, False),
+        ("localhost:٨٠٨١", 8081, False), ("user@localhost:8081", 8081, False),
+    ],
+)  # fmt: skip
+async def test_the_names_that_a_server_goes_by(host: str, port: int, own: bool) -> None:
+    answers: list[int] = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        answers.append(200)
+
+    async def send(event: Any) -> None:
+        answers.append(event.get("status", 0))
+
+    guard = Guard(inner, TOKEN, {"127.0.0.1", "localhost", "::1"}, lambda: port)
+    headers = [(b"host", host.encode("utf-8")), (b"authorization", f"Bearer {TOKEN}".encode())]
+    await guard({"type": "http", "path": "/api/status", "headers": headers}, None, send)  # type: ignore[arg-type]
+    assert (answers[0] == 200) is own
+    assert answers[0] in (200, 421)
+
+
 async def test_a_body_over_the_limit_is_not_read(served: Served) -> None:
     headers = {**GOOD, "content-length": str(1 << 40)}
     assert (await served.ask("POST", "/api/redrive", headers)).problem["title"] == "too-large"
