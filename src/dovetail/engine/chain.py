@@ -51,7 +51,7 @@ class StepChain:
             result = Result()
             result.failed = [(message, error) for message in batch]
         self._observer.step(self._flow, step.id, self._clock.monotonic() - started, len(batch))
-        if len(result.out) + len(result.failed) + len(result.dropped) != len(batch):
+        if [message.ref for message in result.out] != [message.ref for message in batch]:
             self._account(step, batch, result)
         for _, failure in result.failed:
             if not getattr(failure, "step", ""):
@@ -59,8 +59,14 @@ class StepChain:
         return result
 
     def _account(self, step: Step, batch: list[Message], result: Result) -> None:
-        """A step may hand a message to `context.split`; any other that does not come out is an error of the step."""
-        seen = {m.ref for m in result.out} | {m.ref for m, _ in result.failed} | {m.ref for m, _ in result.dropped}
-        for message in batch:
-            if message.ref not in seen and not getattr(step, "top_level", False):
-                result.failed.append((message, Rejected(f"step {step.id} lost the message", code="lost")))
+        """Each message of the batch comes out in one place. It may be handed to `context.split`; any other that does
+        not come out is an error of the step, and so is one that comes out twice, or that nobody knows."""
+        left = {message.ref: message for message in batch}
+        result.failed = [pair for pair in result.failed if left.pop(pair[0].ref, None) is not None]
+        result.dropped = [pair for pair in result.dropped if left.pop(pair[0].ref, None) is not None]
+        result.out = [message for message in result.out if left.pop(message.ref, None) is not None]
+        if step.top_level:
+            return
+        for message in left.values():
+            text = f"step {step.id} lost the message: what it returns must be made from what it got (with_value, …)"
+            result.failed.append((message, Rejected(text, code="lost")))

@@ -70,9 +70,7 @@ class RunContext:
         )  # fmt: skip
         if journey.outbox is None:
             journey.outbox = []
-        sent = message.with_headers(message.headers)
-        sent.variables, sent.parent, sent.time_ms = {}, message.id, now
-        journey.outbox.append((entry, sent))
+        journey.outbox.append((entry, None))  # each subscriber reads the bytes for itself: values may be changed
         effect = Effect(step=step, target=f"topic:{topic}", state="done", attempt=journey.attempt, at=now)
         journey.notes.effects[key] = effect
 
@@ -86,8 +84,10 @@ class RunContext:
         journey.parts = [
             Entry(
                 stream=flow.stream, at=now, version=journey.version.number, body=part.body,
-                meta=meta_of(part, parent=message.id, index=index, variables=json.encode(part.variables) if
-                part.variables else b""),
+                meta=meta_of(
+                    part, parent=message.id, index=index, owner=flow.number,
+                    variables=json.encode(part.variables) if part.variables else b"",
+                ),
                 key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,
                 parent=journey.seq, start=start,
             )
@@ -105,19 +105,24 @@ class RunContext:
     def last_attempt(self, message: Message) -> bool:
         """Whether a transient failure now would be the end of the message."""
         journey = self._journey(message)
-        first = journey.memo.first_try_at if journey.memo is not None else 0
-        return exhausted(journey.version.policy, journey.attempt, first, self.clock.now_ms())
+        if journey.last is None:
+            now = self._flow.engine.steady_ms()
+            first = journey.memo.first_try_at if journey.memo is not None else 0
+            journey.last = exhausted(journey.version.policy, journey.attempt, first or now, now)
+        return journey.last
 
 
 PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place and never behind it
 
 
-def meta_of(message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"") -> bytes:
+def meta_of(
+    message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"", owner: int = 0
+) -> bytes:
     """A message's attributes, packed for the journal; `variables` is what it remembers, as JSON."""
     return pack_meta(
         Meta(
             source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
             headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
-            variables=variables,
+            variables=variables, owner=owner,
         )
     )  # fmt: skip

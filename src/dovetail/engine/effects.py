@@ -7,9 +7,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.journey import Journey, effect_key, traceparent
-from dovetail.engine.memo import Effect
-from dovetail.errors import InDoubt, MessageError
-from dovetail.sdk import Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink
+from dovetail.engine.memo import Effect, readable
+from dovetail.engine.targets import Target
+from dovetail.errors import InDoubt, MessageError, Paused, Rejected
+from dovetail.sdk import OPAQUE, Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -56,6 +57,8 @@ class Effects:
         except MessageError as error:
             target.failed(error)
             outcome = "failed"
+            if asking and isinstance(error, Paused):
+                raise
             if asking:  # it could not even be asked: the doubt stays as it is on record
                 raise InDoubt(f"it may have been done, and asking failed: {error.message}") from error
             if isinstance(error, InDoubt):
@@ -81,8 +84,8 @@ class Effects:
 
     async def _intend(self, journey: Journey, step: str, operation: Operation, call: Call) -> None:
         """Say durably what is about to be done, so that a crash leaves a doubt instead of a gap."""
-        self._note(journey, call.key, step, operation, call, "intended", "", request=call.message.body)
         self._engine.hook("before_intent_commit")
+        self._note(journey, call.key, step, operation, call, "intended", "", request=call.message.body)
         self._flow.touch(journey)
         await self._engine.writer.barrier()
 
@@ -92,16 +95,21 @@ class Effects:
     ) -> None:  # fmt: skip
         journey.notes.effects[key] = Effect(
             step=step, target=operation.target, state=state, attempt=call.attempt, at=self._engine.clock.now_ms(),
-            request=blake2b(request, digest_size=16).digest() if request is not None else b"", message=text,
+            request=blake2b(request, digest_size=16).digest() if request is not None else b"",
+            message=readable(text[:2000]),
         )  # fmt: skip
 
     async def _record(
         self, journey: Journey, key: str, step: str, operation: Operation, call: Call, reply: Reply
     ) -> None:
+        codec, body = reply.codec, b""
+        if codec.name == OPAQUE.name and not isinstance(reply.value, bytes):
+            codec = self._engine.codecs.by_name("json")  # a plain value, which must come back as what it was
+            body = codec.encode(reply.value)
         journey.notes.effects[key] = Effect(
             step=step, target=operation.target, state="done", attempt=call.attempt, at=self._engine.clock.now_ms(),
             request=blake2b(call.message.body, digest_size=16).digest(), status=reply.status,
-            codec=reply.codec.name, body=reply.body,
+            codec=codec.name, body=body or reply.body,
         )  # fmt: skip
         self._flow.touch(journey)
         if not operation.repeat.safe:
@@ -141,33 +149,63 @@ class Effects:
 
     async def _write(self, step: str, sink: Sink, calls: dict[str, tuple[Journey, Call]]) -> dict[str, Outcome]:
         target = self._engine.targets[sink.target]
-        await target.admit(repeat=any(journey.attempt > 1 for journey, _ in calls.values()))
+        repeat = any(journey.attempt > 1 for journey, _ in calls.values())
+        await target.admit(repeat)
+        started = self._engine.clock.monotonic()
+        try:
+            answers = await self._write_once(step, sink, calls)
+        except MessageError as error:
+            target.failed(error)  # one call, one verdict, however many messages it was about
+            answers = {key: Failed(error) for key in calls}
+        except BaseException as error:
+            target.failed(error)
+            raise
+        else:
+            self._judge(target, [answers[key] for key in calls], repeat)
+        self._engine.hook("after_send_before_record")
+        seconds = self._engine.clock.monotonic() - started
+        for key, (journey, call) in calls.items():
+            state = self._written(journey, step, sink, call, answers[key])
+            self._engine.observer.effect(
+                self._flow.name, step, sink.target, call.message, call.trace, seconds, state
+            )  # fmt: skip
         if not sink.repeat.safe:
+            await self._engine.writer.barrier()
+        return answers
+
+    async def _write_once(self, step: str, sink: Sink, calls: dict[str, tuple[Journey, Call]]) -> dict[str, Outcome]:
+        if not sink.repeat.safe:
+            self._engine.hook("before_intent_commit")
             for journey, call in calls.values():
                 self._note(journey, call.key, step, sink, call, "intended", "", request=call.message.body)
                 self._flow.touch(journey)
-            self._engine.hook("before_intent_commit")
             await self._engine.writer.barrier()
         self._engine.hook("after_intent_before_send")
         timeout = max(call.timeout for _, call in calls.values())
-        try:
-            answers = dict(await self._engine.deadlines.run(sink.write([call for _, call in calls.values()]), timeout))
-        except MessageError as error:
-            answers = {key: Failed(error) for key in calls}
-        self._engine.hook("after_send_before_record")
-        for key, (journey, call) in calls.items():
-            outcome = answers.setdefault(key, Failed(InDoubt(f"{sink.name} gave no outcome for it")))
-            if isinstance(outcome, Failed):
-                target.failed(outcome.error)
-                if isinstance(outcome.error, InDoubt):
-                    outcome.error.park = not sink.repeat.safe and journey.version.policy.unsafe == "park"
-                state = "in_doubt" if isinstance(outcome.error, InDoubt) else "failed"
-                self._note(journey, key, step, sink, call, state, outcome.error.message)
-            else:
-                target.succeeded(repeat=False)
-                self._note(journey, key, step, sink, call, "done", "", request=call.message.body)
-            self._flow.touch(journey)
-        return answers
+        told = await self._engine.deadlines.run(sink.write([call for _, call in calls.values()]), timeout)
+        return {key: told.get(key) or Failed(InDoubt(f"{sink.name} gave no outcome for it")) for key in calls}
+
+    def _judge(self, target: Target, outcomes: Sequence[Outcome], repeat: bool) -> None:
+        """What a batch tells about its target: the worst that it says of a message, but that it answered counts."""
+        errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
+        telling = [error for error in errors if not isinstance(error, Rejected)]
+        if telling and len(errors) == len(outcomes):
+            target.failed(telling[0])
+        else:
+            target.succeeded(repeat)
+
+    def _written(self, journey: Journey, step: str, sink: Sink, call: Call, outcome: Outcome) -> str:
+        """Note the outcome of one message of a batch; its state."""
+        if isinstance(outcome, Failed):
+            state = "in_doubt" if isinstance(outcome.error, InDoubt) else "failed"
+            if isinstance(outcome.error, InDoubt):
+                outcome.error.park = not sink.repeat.safe and journey.version.policy.unsafe == "park"
+            self._note(journey, call.key, step, sink, call, state, outcome.error.message)
+        else:
+            state = "done"
+            self._note(journey, call.key, step, sink, call, state, "", request=call.message.body)
+        self._flow.touch(journey)
+        return state
 
 
 def doubt(text: str) -> InDoubt:

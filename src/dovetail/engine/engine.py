@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from dovetail.clock import Clock, Ids
-from dovetail.engine.definition import Application
+from dovetail.engine.definition import Application, FlowDefinition
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.intake import Admission, Door
@@ -19,7 +19,7 @@ from dovetail.engine.recovery import Recovery
 from dovetail.engine.targets import Targets
 from dovetail.engine.writer import Landed, Writer
 from dovetail.errors import Unavailable
-from dovetail.sdk import Codecs, Log, Message, Routes
+from dovetail.sdk import Codecs, Log, Message, Routes, Source
 from dovetail.store.base import Entry, State, Store
 
 
@@ -59,21 +59,23 @@ class Engine:
 
     async def start(self) -> None:
         """Open connections and steps, recover what the last life left, then open the doors."""
-        if self.flows:
+        if self._services:
             return
         self._services = [self._service(self.writer.run()), self._service(self.deadlines.sweep())]
         for name, connection in self.application.connections.items():
             await connection.open(Opening(self, name))
         for definition in self.application.flows:
             self._add(definition)
+        self._subscribe()
         for stream, readers in self._by_stream.items():
             self.store.register.set_readers(stream, [flow.number for flow in readers])
+        for flow in self.flows.values():
+            await flow.versions.current.open()
         self.dispatching = True
         self.recovering = True
         await Recovery(self).run()
         self.recovering = False
         for flow in self.flows.values():
-            await flow.versions.current.open()
             flow.timer.start()
             flow.pump_soon()
         self.open_doors = True
@@ -81,25 +83,44 @@ class Engine:
             source = flow.definition.source
             if source is not None and source.topic is None:
                 await source.open(Opening(self, flow.name))
-                self._sources.append(self._service(source.run(Door(flow))))
+                self._sources.append(self._service(self._feed(source, flow)))
 
-    def _add(self, definition: Any) -> None:
+    async def _feed(self, source: Source, flow: FlowRun) -> None:
+        """Run a source for as long as the flow runs: one that fails is started again, and no other flow suffers."""
+        delay = 1.0
+        while True:
+            started = self.clock.monotonic()
+            try:
+                await source.run(Door(flow))
+                return
+            except Exception as error:
+                self.log.error("source_failed", flow=flow.name, error=repr(error))
+            delay = 1.0 if self.clock.monotonic() - started > 60.0 else min(60.0, delay * 2)
+            await asyncio.sleep(delay)
+
+    def _add(self, definition: FlowDefinition) -> None:
         register = self.store.register
         number = register.number("flow", definition.name)
         source = definition.source
         topic = source.topic if source is not None else None
         stream = self.stream(f"topic:{topic}" if topic else f"flow:{definition.name}")
         flow = FlowRun(self, definition, number, stream)
-        claimed, flow.cursor = register.claim(number)
-        if topic and not claimed:
-            last = self.store.journal.last(stream)
-            if last and not definition.from_start:
-                register.set_claim(number, last)
-                flow.cursor = last
-        flow.claimed = flow.asked = register.claim(number)[0]
+        flow.claimed, flow.cursor = register.claim(number)
+        flow.asked = flow.claimed
         self.flows[definition.name] = flow
         self._by_stream.setdefault(stream, []).append(flow)
         self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.claimed - flow.claim_ahead)
+
+    def _subscribe(self) -> None:
+        """A flow that has never read its topic begins at the end, unless it wants to read it from the start."""
+        register = self.store.register
+        readers = register.readers()
+        for flow in self.flows.values():
+            new = not flow.claimed and flow.number not in readers.get(flow.stream, ())
+            last = self.store.journal.last(flow.stream)
+            if flow.reads_topic and new and last and not flow.definition.from_start:
+                register.set_claim(flow.number, last)
+                flow.claimed = flow.asked = flow.cursor = last
 
     def known(self, name: str) -> FlowRun | None:
         """A flow of the application by name, running or (for a replay) not started."""
@@ -114,9 +135,12 @@ class Engine:
         await self._stop_sources()
         self.dispatching = False
         self.hook("during_drain")
-        pending = [task for task in self._tasks if not task.done()]
-        if pending:
-            await asyncio.wait(pending, timeout=seconds)
+        deadline = self.clock.monotonic() + seconds
+        while self._tasks and self.failure is None:  # what ends may start something: the rest of a batch, a commit
+            left = deadline - self.clock.monotonic()
+            if left <= 0:
+                break
+            await asyncio.wait(list(self._tasks), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         await self.stop(clean=True)
 
     async def stop(self, clean: bool = False) -> None:
@@ -127,15 +151,29 @@ class Engine:
             flow.timer.stop()
             flow.ungate()
         unfinished = await self._cancel(list(self._tasks))
-        if self._services and self.writer.available and not self._services[0].done():
-            await asyncio.wait([asyncio.ensure_future(self.writer.barrier())], timeout=5.0)
+        clean = clean and await self._flush() and not unfinished and self.failure is None
         await self._cancel(self._services)
-        self._services = []
+        self._stopped()
         for flow in self.flows.values():
-            await flow.versions.current.close()
+            await flow.versions.close()
         for connection in self.application.connections.values():
             await connection.close()
-        await self.store.close(clean=clean and not unfinished and self.failure is None)
+        await self.store.close(clean=clean)
+
+    async def _flush(self) -> bool:
+        """Bring what was decided to disk, if the store still takes anything. Whether nothing is left behind."""
+        if not self._services or not self.writer.available or self._services[0].done():
+            return not self.writer.moves
+        barrier = asyncio.ensure_future(self.writer.barrier())
+        done, _ = await asyncio.wait([barrier, self._services[0]], timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
+        barrier.cancel()
+        return barrier in done
+
+    def _stopped(self) -> None:
+        """Those who wait for an answer get none in this life: their messages stand, and go on with the next."""
+        waiting, self._waiters = self._waiters, {}
+        for (_, seq), admission in waiting.items():
+            admission.answered(seq, State.FRESH, "", None)
 
     async def _stop_sources(self) -> None:
         await self._cancel(self._sources)
@@ -211,7 +249,7 @@ class Engine:
 
     def _breaker_moved(self, target: str, position: Position) -> None:
         self.observer.breaker(target, position)
-        self.writer.moves.audit.append(("breaker", target, position, self.clock.now_ms()))
+        self.writer.note(("breaker", target, position, self.clock.now_ms()))
         if position == "closed":
             for flow in self.flows.values():
                 flow.reopened(target)

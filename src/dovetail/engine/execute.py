@@ -22,12 +22,14 @@ class Compiled:
         self.chain = StepChain(flow, version.steps, observer, clock)
         self.length = len(version.steps)
         self.index = {step.id: n for n, step in enumerate(version.steps)}
+        self.opened = False
         self.fan_out = next((n for n, step in enumerate(version.steps) if step.effectful), self.length)
 
     async def open(self) -> None:
         """Open every step."""
         for step in self.version.steps:
             await step.open()
+        self.opened = True
 
     async def close(self) -> None:
         """Close every step."""
@@ -42,6 +44,11 @@ class Versions:
         self.current = current
         self._load = load
         self._known = {current.number: current}
+
+    async def close(self) -> None:
+        """Close the steps of every version that was loaded."""
+        for version in self._known.values():
+            await version.close()
 
     def get(self, number: int) -> Compiled:
         """The version of that number; 0 is the current one. Raises ProjectError when it cannot be built any more."""

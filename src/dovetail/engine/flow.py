@@ -11,16 +11,17 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dovetail.engine.context import RunContext
+from dovetail.engine.context import PARTS, RunContext
 from dovetail.engine.definition import FlowDefinition
 from dovetail.engine.effects import Effects
 from dovetail.engine.execute import Compiled, Versions
+from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
 from dovetail.engine.lanes import Lanes
 from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
-from dovetail.errors import DovetailError, Rejected
+from dovetail.errors import DovetailError, Rejected, Retry
 from dovetail.sdk import Codec, Codecs, Message
 from dovetail.store.base import Entry, Progress, Row, State
 
@@ -39,6 +40,7 @@ class FlowRun:
     def __init__(self, engine: Engine, definition: FlowDefinition, number: int, stream: int) -> None:
         self.engine, self.definition = engine, definition
         self.name, self.number, self.stream = definition.name, number, stream
+        self.reads_topic = definition.source is not None and definition.source.topic is not None
         self.versions = Versions(
             Compiled(self.name, definition.current, engine.observer, engine.clock),
             lambda n: Compiled(self.name, definition.load(n), engine.observer, engine.clock),
@@ -50,7 +52,7 @@ class FlowRun:
         self.behind = True  # whether fresh messages beyond the cursor may be on disk
         self.claimed = 0  # flushed claim
         self.asked = 0  # claim that is on its way to the disk
-        self.lanes = Lanes(self._hold, self._load_held)
+        self.lanes = Lanes(self._hold, self.load_held)
         self.effects = Effects(self)
         self.settle = Settler(self)
         self.timer = Timer(self)
@@ -67,15 +69,25 @@ class FlowRun:
         """Entries of the stream that were just flushed, in order."""
         if self.behind:
             return
-        for n, (entry, message) in enumerate(arrived):
-            if len(self.active) >= self.window or self._bytes >= self.window_bytes:
-                self.behind = n < len(arrived)
+        for entry, message in arrived:
+            if self.full():
+                self.behind = True
                 break
             if entry.seq <= self.cursor:
                 continue  # the feeder was quicker
             self.cursor = entry.seq
-            self.feed(self.journey(entry, message))
+            journey = self.fresh(entry, message)
+            if journey is not None:
+                self.feed(journey)
         self.pump_soon()
+
+    def full(self) -> bool:
+        """Whether the window takes no more."""
+        return len(self.active) >= self.window or self.full_of_bytes()
+
+    def full_of_bytes(self) -> bool:
+        """Whether what is in memory is large, however few messages it is."""
+        return self._bytes >= self.window_bytes
 
     def expect(self) -> None:
         """Messages of this flow are in the commit that is being put together."""
@@ -108,8 +120,37 @@ class FlowRun:
                 return journey.seq - 1
         return self.cursor
 
+    def fresh(self, entry: Entry | Row, message: Message | None = None) -> Journey | None:
+        """Bring a message into memory for the first time. None if it is not to be run: it has its row then."""
+        try:
+            journey = self.journey(entry, message)
+            if self.reads_topic and self._foreign(entry):
+                return None
+        except Exception as error:
+            row = Progress(self.number, entry.seq, State.FRESH, entry.at, attempt=1)
+            self.settle.unloadable(entry, row, unloaded(error))
+            return None
+        if self.reads_topic and not entry.parent:
+            try:
+                check(journey.version.version, journey.message)
+            except Exception as error:
+                self.settle.refused(journey, error)
+                return None
+            journey.key = journey.message.key
+        return journey
+
+    def _foreign(self, entry: Entry | Row) -> bool:
+        """Parts that another subscriber of the topic made are none of ours; a row says so."""
+        if not entry.parent or unpack_meta(entry.meta).owner == self.number:
+            return False
+        row = Progress(
+            self.number, entry.seq, State.DISCARDED, self.engine.clock.now_ms(), reason="a part made by another flow"
+        )
+        self.engine.writer.put(row, row.state.word)
+        return True
+
     def journey(self, entry: Entry | Row, message: Message | None = None, progress: Progress | None = None) -> Journey:
-        """Bring a message into memory."""
+        """Bring a message into memory. Raises whatever stands in the way: its version, its bytes."""
         memo = unpack(progress.memo) if progress is not None and progress.memo else None
         number = (memo.version if memo is not None else 0) or entry.version
         version = self.versions.get(number)
@@ -117,13 +158,25 @@ class FlowRun:
             message = self.message(entry, unpack_meta(entry.meta))
         else:
             message.id, message.time_ms, message.ref = message_id(self.engine.store.uid, entry.seq), entry.at, entry.seq
-            message.key = entry.key
-        journey = Journey(entry.seq, entry.at, message, version, key=entry.key, start=entry.start, parent=entry.parent)
+        key = entry.key if progress is None else progress.key
+        message.key = key.removeprefix(PARTS) if key is not None else None
+        start = entry.start and self._start(entry, version)
+        journey = Journey(entry.seq, entry.at, message, version, key=key, start=start, parent=entry.parent)
         journey.memo = memo
+        journey.floating = not entry.version
         if progress is not None:
             journey.recorded = True
             journey.attempt = progress.attempt + 1
         return journey
+
+    def _start(self, entry: Entry | Row, version: Compiled) -> int:
+        """Where a part begins: behind the step that made it, wherever that stands in the version it runs on."""
+        if version.number == entry.version:
+            return entry.start
+        split = self.versions.get(entry.version).version.steps[entry.start - 1].id
+        if split not in version.index:
+            raise Rejected(f"version {version.number} has no step {split}, behind which it begins")
+        return version.index[split] + 1
 
     def message(self, entry: Entry | Row, meta: Meta) -> Message:
         """A message as the journal has it."""
@@ -135,23 +188,31 @@ class FlowRun:
             variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
         )  # fmt: skip
 
-    def feed(self, journey: Journey) -> None:
-        """Give a journey its place: at the end of its lane, or among those ready to run."""
+    def adopt(self, journey: Journey) -> None:
+        """The journey is in memory now, in the place of an earlier one of the same message if that is still there."""
+        earlier = self.active.get(journey.seq)
+        if earlier is not None:
+            self.forget(earlier)
         self.active[journey.seq] = journey
         self._bytes += journey.message.size
+
+    def feed(self, journey: Journey) -> None:
+        """Give a journey its place: at the end of its lane, or among those ready to run."""
+        self.adopt(journey)
         if journey.key is None or self.lanes.offer(journey):
             self.ready.append(journey)
 
     def forget(self, journey: Journey) -> None:
         """The journey leaves memory."""
-        if self.active.pop(journey.seq, None) is not None:
+        if self.active.get(journey.seq) is journey:
+            del self.active[journey.seq]
             self._bytes -= journey.message.size if self.active else self._bytes
 
     # --- the backlog on disk ----------------------------------------------------------------------------------
 
     def refill(self) -> None:
         """Read the next fresh messages while there is room for a good batch of them."""
-        while self.behind and len(self.active) <= self.window // 2 and self._bytes < self.window_bytes:
+        while self.behind and len(self.active) <= self.window // 2 and not self.full_of_bytes():
             rows = self.engine.store.journal.after(
                 self.number, self.stream, self.cursor, self.window // 2, self.window_bytes // 2
             )
@@ -160,39 +221,45 @@ class FlowRun:
                 return
             for row in rows:
                 self.cursor = row.seq
-                if row.seq not in self.active:
-                    self.feed(self.journey(row))
+                journey = self.fresh(row) if row.seq not in self.active else None
+                if journey is not None:
+                    self.feed(journey)
             self.claim(rows[-1].seq + self.claim_ahead)
 
     def _hold(self, journey: Journey) -> None:
-        """To disk, behind the head of its lane."""
+        """To disk, behind the head of its lane. It counts as in memory until it is there."""
         journey.recorded = True
         journey.attempt -= 1  # this attempt has not begun
-        self.engine.writer.put(journey.row(self.number, State.HELD, self.engine.clock.now_ms()))
-        self.forget(journey)
+        row = journey.row(self.number, State.HELD, self.engine.clock.now_ms())
+        self.engine.writer.put(row, after=lambda: self._held(journey))
 
-    def _load_held(self, key: str) -> None:
+    def _held(self, journey: Journey) -> None:
+        self.forget(journey)
+        if self.behind:
+            self.pump_soon()
+
+    def load_held(self, key: str) -> None:
+        """Fetch the next of a key from disk."""
         self.engine.spawn(self._next_held(key))
 
     async def _next_held(self, key: str) -> None:
         """The next of a key from disk; claimed (its attempt counted) before it runs."""
-        await self.engine.writer.barrier()
-        store = self.engine.store
-        progress = store.progress.held(self.number, key)
-        row = store.journal.get(progress.seq, self.number) if progress is not None else None
-        if progress is None or row is None:
-            self.lanes.loaded(key, None)
-            return
-        journey = self.journey(row, progress=progress)
-        self.lanes.loaded(key, journey)
-        await self.begin_again([journey])
+        while True:
+            holds = self.lanes.holds(key)
+            await self.engine.writer.barrier()
+            progress = self.engine.store.progress.held(self.number, key)
+            if progress is not None or holds == self.lanes.holds(key):
+                break  # otherwise one was put behind this lane meanwhile, and may not be on disk yet
+        self.lanes.loaded(key, progress.seq if progress is not None else 0)
+        journey = await self.load(progress) if progress is not None else None
+        if journey is not None:
+            await self.begin_again([journey])
 
     async def begin_again(self, journeys: list[Journey]) -> None:
         """Count the attempt durably, before any code of the flow runs; then run."""
         now = self.engine.clock.now_ms()
         for journey in journeys:
-            self.active[journey.seq] = journey
-            self._bytes += journey.message.size
+            self.adopt(journey)
             self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
         await self.engine.writer.barrier()
         self.engine.hook("after_retry_claim")
@@ -254,7 +321,7 @@ class FlowRun:
             if journey.seq > self.claimed and not journey.recorded:
                 self.claim(journey.seq + self.claim_ahead)
                 break
-            journey.busy = True
+            journey.busy, journey.last = True, None
             batch.append(ready.popleft())
         return batch
 
@@ -264,18 +331,21 @@ class FlowRun:
         stop = max(start, version.fan_out)
         try:
             self.engine.hook("before_run")
+            if not version.opened:
+                await version.open()
             result = await version.chain.span([j.message for j in batch], self.context, start, stop)
             if stop >= version.length:
                 self.settle.result(result)
+                self.settle.leftovers(batch)
             else:
                 out, result.out = result.out, []
+                going = {message.ref for message in out}
                 self.settle.result(result)
+                self.settle.leftovers(journey for journey in batch if journey.seq not in going)
                 for message in out:
                     self.engine.spawn(self._tail(version, message, stop))
-            self.settle.leftovers(batch)
-        except Exception as error:
-            for journey in batch:
-                self.settle.failed(journey, error)
+        except (Exception, asyncio.CancelledError) as error:
+            self.settle.broken(batch, uncancelled(error))
         finally:
             self.pump_soon()
 
@@ -284,9 +354,9 @@ class FlowRun:
         try:
             result = await version.chain.span([message], self.context, start, version.length)
             self.settle.result(result)
-            self.settle.leftovers([journey])
-        except Exception as error:
-            self.settle.failed(journey, error)
+            self.settle.leftovers((journey,))
+        except (Exception, asyncio.CancelledError) as error:
+            self.settle.broken([journey], uncancelled(error))
         finally:
             if self.ready:
                 self.pump_soon()
@@ -295,6 +365,7 @@ class FlowRun:
 
     def gate(self, journey: Journey, target: str | None, seconds: float) -> None:
         """A target cannot be called now: nothing more is begun until it may be, and no attempt is lost."""
+        journey.message = journey.message.with_body(journey.message.body)  # whatever a step did to the value is undone
         self.ready.appendleft(journey)
         self.gated_by = target or self.gated_by
         if self._gate is None:
@@ -306,6 +377,11 @@ class FlowRun:
             self._gate.cancel()
             self._gate = None
         self.pump_soon()
+
+    def passed(self) -> None:
+        """A message went through although a target is away: not all of them need it."""
+        if self._gate is None:
+            self.gated_by = None
 
     def reopened(self, target: str) -> None:
         """A target answers again."""
@@ -323,13 +399,30 @@ class FlowRun:
     async def load(self, progress: Progress) -> Journey | None:
         """A message that has a row, with its body; a message whose text or version is gone becomes a dead letter."""
         row = self.engine.store.journal.get(progress.seq, self.number)
-        if row is None:
-            return None
         try:
+            if row is None or row.body is None:
+                raise Rejected("its body is no longer there")
             return self.journey(row, progress=progress)
-        except DovetailError as error:
-            self.settle.unloadable(progress, Rejected(f"its flow version cannot be loaded: {error.message}"))
+        except Exception as error:
+            self.settle.unloadable(row, progress, unloaded(error))
             return None
+
+
+def unloaded(error: Exception) -> Rejected:
+    """Why a message could not be brought into memory."""
+    text = error.message if isinstance(error, DovetailError) else f"{type(error).__name__}: {error}"
+    return Rejected(f"it cannot be loaded: {text}", code="unloadable")
+
+
+def uncancelled(error: BaseException) -> Exception:
+    """The error of a run. Raises `CancelledError` when the run was told to end; one that a client library let slip is
+    an error like others."""
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    return Retry("it was cancelled from within", code="cancelled")
 
 
 def codec_of(codecs: Codecs, meta: Meta) -> Codec:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.context import meta_of
 from dovetail.engine.definition import FlowVersion
-from dovetail.engine.memo import Attempt, Memo, message_id, pack
+from dovetail.engine.memo import Attempt, Memo, message_id, pack, plain, readable
 from dovetail.engine.writer import Landed
 from dovetail.errors import Refused, Rejected, Unavailable
 from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt
@@ -16,6 +16,9 @@ from dovetail.store.base import Entry, Progress, State
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
+
+Settle = Callable[[list[Receipt]], None]
+LONGEST_WORD = 512  # characters of a key or a dedupe id
 
 
 class Door:
@@ -32,7 +35,7 @@ class Door:
         engine = self._engine
         closed = engine.closed()
         if closed is not None:
-            settle(engine, delivery, [Receipt(error=closed)] * len(delivery.batch))
+            settle(engine, delivery.settle, [Receipt(error=closed)] * len(delivery.batch))
             return
         unit = Admission(self._flow, delivery)
         if unit.entries or unit.refused:
@@ -51,11 +54,14 @@ class Door:
 class Admission:
     """One delivery at the door."""
 
-    __slots__ = ("_at", "_delivery", "_flow", "_messages", "_receipts", "entries", "refused")
+    __slots__ = ("_at", "_flow", "_messages", "_outstanding", "_park", "_receipts", "_settle", "_waits",
+                 "entries", "refused")  # fmt: skip
 
     def __init__(self, flow: FlowRun, delivery: Delivery) -> None:
-        self._flow, self._delivery = flow, delivery
+        self._flow, self._waits, self._park = flow, delivery.wait_for_reply, delivery.park_refused
+        self._settle: Settle | None = delivery.settle
         self._receipts: list[Receipt | None] = [None] * len(delivery.batch)
+        self._outstanding = 0  # messages whose answer or parking is waited for
         self.entries: list[Entry] = []
         self._at: list[int] = []  # index in the batch of each entry
         self._messages: list[Message] = []
@@ -76,6 +82,10 @@ class Admission:
                 detail = {"errors": error.detail} if error.detail else None
                 self._turn_away(index, message, Refused(error.message, status=422, code=error.code, detail=detail))
                 continue
+            except Exception as error:
+                text = f"it cannot be read: {type(error).__name__}: {error}"
+                self._turn_away(index, message, Refused(readable(text), status=422, code="unreadable"))
+                continue
             self.entries.append(entry)
             self._at.append(index)
             self._messages.append(message)
@@ -83,10 +93,15 @@ class Admission:
     def _turn_away(self, index: int, message: Message, error: Refused) -> None:
         flow = self._flow
         flow.engine.observer.refused(flow.name, error.code)
-        if not self._delivery.park_refused:
+        if not self._park:
             self._receipts[index] = Receipt(error=error)
             return
-        self.refused.append(park(flow, message, error))
+        try:
+            self.refused.append(park(flow, message, error))
+        except Exception as reason:  # not even its attributes can be written down
+            flow.engine.log.error("not_parked", flow=flow.name, error=repr(reason))
+            self._receipts[index] = Receipt(error=error)
+            return
         self._receipts[index] = Receipt(parked=True, error=error)
 
     def committed(self) -> Sequence[Landed]:
@@ -105,10 +120,11 @@ class Admission:
                 landed.append((entry, self._messages[n]))
         if landed:
             engine.observer.accepted(flow.name, len(landed))
-        if self._delivery.wait_for_reply and landed:
+        self._messages = []  # a caller may wait for hours
+        if self._waits and landed:
+            self._outstanding += len(landed)
             engine.wait_for(flow, self, [entry.seq for entry, _ in landed])
-        else:
-            self.finish()
+        self._finish_if_told()
         return landed
 
     def _conflict(self, index: int, message: Message, first: str) -> None:
@@ -118,20 +134,33 @@ class Admission:
         )  # fmt: skip
         flow = self._flow
         flow.engine.observer.refused(flow.name, error.code)
-        self._receipts[index] = Receipt(parked=self._delivery.park_refused, error=error)
-        if self._delivery.park_refused:
-            flow.engine.writer.accept(Parking([park(flow, message, error)]))
+        self._receipts[index] = Receipt(parked=self._park, error=error)
+        if self._park:
+            self._outstanding += 1
+            flow.engine.writer.accept(Parking(self, index, park(flow, message, error)))
+
+    def parked(self, index: int, error: Unavailable | None) -> None:
+        """A conflicting message is kept as a dead letter, or could not be."""
+        if error is not None:
+            self._receipts[index] = Receipt(error=error)
+        self._outstanding -= 1
+        self._finish_if_told()
 
     def answered(self, seq: int, state: State, reason: str, reply: tuple[Message, int] | None) -> None:
         """The flow answered or ended a message that a caller waits for."""
         for index, receipt in enumerate(self._receipts):
-            if receipt is not None and receipt.ref == seq:
+            if receipt is not None and receipt.ref == seq and not receipt.duplicate:
                 error = Refused(reason, status=422, code="dead_letter") if state is State.DEAD else None
                 message, status = reply or (None, 200)
                 self._receipts[index] = Receipt(
                     receipt.id, seq, reply=message, status=status, error=None if message else error
                 )
-        self.finish()
+        self._outstanding -= 1
+        self._finish_if_told()
+
+    def _finish_if_told(self) -> None:
+        if self._outstanding == 0:
+            self.finish()
 
     def unavailable(self, error: Unavailable) -> None:
         """Nothing was kept."""
@@ -140,49 +169,48 @@ class Admission:
         self.finish()
 
     def finish(self) -> None:
-        """Tell the source."""
-        settle(self._flow.engine, self._delivery, [receipt or Receipt() for receipt in self._receipts])
+        """Tell the source, once."""
+        tell, self._settle = self._settle, None
+        if tell is not None:
+            settle(self._flow.engine, tell, [receipt or Receipt() for receipt in self._receipts])
 
 
 class Parking:
-    """Messages that nobody was there to refuse to: kept as dead letters."""
+    """A conflicting message that nobody was there to refuse to: kept as a dead letter before its source is told."""
 
-    __slots__ = ("_left", "entries", "refused")
+    __slots__ = ("_admission", "_index", "entries", "refused")
 
-    def __init__(self, refused: list[tuple[Entry, Progress]]) -> None:
+    def __init__(self, admission: Admission, index: int, pair: tuple[Entry, Progress]) -> None:
+        self._admission, self._index = admission, index
         self.entries: list[Entry] = []
-        self.refused = refused
+        self.refused = [pair]
 
     def committed(self) -> Sequence[Landed]:
+        self._admission.parked(self._index, None)
         return ()
 
     def unavailable(self, error: Unavailable) -> None:
-        return None
+        self._admission.parked(self._index, error)
 
 
-def settle(engine: Any, delivery: Delivery, receipts: list[Receipt]) -> None:
+def settle(engine: Any, tell: Settle, receipts: list[Receipt]) -> None:
     """Call the delivery's way back; a source that fails there must not stop anybody else."""
     try:
-        delivery.settle(receipts)
+        tell(receipts)
     except Exception as error:
         engine.log.error("settle_failed", error=repr(error))
 
 
 def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | None, now: int) -> Entry:
     """The entry for a message that may come in. Raises `Refused` or `Rejected` for one that may not."""
-    if version.contract is not None:
-        version.contract.check(message)
-    if version.key is not None:
-        message.key = word(version.key.evaluate(message))
-    dedupe = own_id
+    check(version, message)
+    dedupe = word(own_id)
     if version.dedupe is not None:
         dedupe = word(version.dedupe.evaluate(message))
         if dedupe is None:
             raise Refused(
                 f"it has no id to tell it from others: `{version.dedupe.text}` gives nothing", status=422, code="no_id"
             )
-    if dedupe is not None and len(dedupe) > 512:
-        raise Refused("its dedupe id is longer than 512 characters", status=422, code="no_id")
     body = message.body
     return Entry(
         stream=flow.stream, at=now, version=version.number, meta=meta_of(message), body=body, key=message.key,
@@ -191,15 +219,23 @@ def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | N
     )  # fmt: skip
 
 
+def check(version: FlowVersion, message: Message) -> None:
+    """Hold the message against the flow's contract and give it the flow's key. Raises `Refused` or `Rejected`."""
+    if version.contract is not None:
+        version.contract.check(message)
+    if version.key is not None:
+        message.key = word(version.key.evaluate(message))
+
+
 def park(flow: FlowRun, message: Message, error: Refused) -> tuple[Entry, Progress]:
     """A refused message as a dead letter."""
     now = flow.engine.clock.now_ms()
-    memo = Memo(history=[Attempt(1, now, "door", error.code, error.message, error.detail)])
+    memo = Memo(history=[Attempt(1, now, "door", error.code, readable(error.message), plain(error.detail))])
     entry = Entry(
         stream=flow.stream, at=now, version=flow.versions.current.number, meta=meta_of(message), body=message.body,
         key=None,
     )  # fmt: skip
-    reason = f"{error.code}: {error.message}"[:1000]
+    reason = readable(f"{error.code}: {error.message}")[:1000]
     return entry, Progress(flow.number, 0, State.DEAD, now, 1, reason=reason, memo=pack(memo))
 
 
@@ -207,8 +243,11 @@ def word(value: Any) -> str | None:
     """A key or an id as text: what an expression gave, None for nothing. Structures are no ids."""
     if value is None or value is UNDEFINED:
         return None
-    if isinstance(value, str):
-        return value or None
     if isinstance(value, (bool, dict, list)) or callable(value):
         raise Refused(f"a key or id must be a text or a number, not {type(value).__name__}", status=422, code="no_id")
-    return str(value)
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > LONGEST_WORD:
+        raise Refused(f"a key or id is longer than {LONGEST_WORD} characters", status=422, code="no_id")
+    if not text.isascii() and readable(text) != text:
+        raise Refused("a key or id is no text: it holds half a character", status=422, code="no_id")
+    return text or None

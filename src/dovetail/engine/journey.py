@@ -18,9 +18,8 @@ class Journey:
     its lane."""
 
     __slots__ = (
-        "at", "attempt", "busy", "key", "memo", "message", "outbox", "parent", "parts", "recorded", "reply", "seq",
-        "start",
-        "version",
+        "at", "attempt", "busy", "floating", "key", "last", "memo", "message", "outbox", "parent", "parts", "recorded",
+        "reply", "seq", "start", "version",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +33,8 @@ class Journey:
         self.parts: list[Entry] | None = None
         self.recorded = False  # whether a row of progress speaks of it
         self.busy = False  # a run of it is under way
+        self.last: bool | None = None  # what a step was told when it asked whether this is the last attempt
+        self.floating = False  # its entry names no version (a topic's): its first row must
         self.reply: tuple[Message, int] | None = None
 
     @property
@@ -43,11 +44,20 @@ class Journey:
             self.memo = Memo()
         return self.memo
 
+    @property
+    def redriven(self) -> bool:
+        """Whether it has been a dead letter before."""
+        return self.memo is not None and self.memo.redriven > 0
+
     def row(self, flow: int, state: State, now: int, *, next_at: int = 0, reason: str = "") -> Progress:
-        """The row of progress that says `state`."""
+        """The row of progress that says `state`. Ended well, it needs no key; a dead letter may come back to its
+        lane."""
+        if self.floating and state not in (State.DONE, State.DISCARDED):
+            self.notes.version = self.version.number
+        key = None if state in (State.DONE, State.DISCARDED) else self.key
         return Progress(
-            flow=flow, seq=self.seq, state=state, at=now, attempt=self.attempt, next_at=next_at,
-            key=self.key if state < State.DONE else None, parts=len(self.parts or ()), reason=reason,
+            flow=flow, seq=self.seq, state=state, at=now, attempt=self.attempt, next_at=next_at, key=key,
+            parts=len(self.parts or ()) if state is State.SPLIT else 0, reason=reason,
             memo=pack(self.memo) if self.memo is not None else b"",
         )  # fmt: skip
 

@@ -11,14 +11,16 @@ from dovetail.engine.journey import Journey
 
 class Lane:
     """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on
-    disk."""
+    disk, `holds` how many were sent there, `loading` whether the first of them is being fetched."""
 
-    __slots__ = ("head", "held", "queue", "waiting")
+    __slots__ = ("head", "held", "holds", "loading", "queue", "waiting")
 
     def __init__(self, head: int, held: bool = False, waiting: bool = False) -> None:
         self.head = head
         self.held = held
         self.waiting = waiting
+        self.loading = False
+        self.holds = 0
         self.queue: deque[Journey] = deque()
 
 
@@ -41,8 +43,16 @@ class Lanes:
         self._lanes[key] = Lane(head if waiting else 0, held=True, waiting=waiting)
 
     def restored_without_head(self) -> list[str]:
-        """At start-up, after what was in flight has been offered: keys of which only held messages are left."""
-        return [key for key, lane in self._lanes.items() if lane.head == 0]
+        """At start-up, after what was in flight has been offered: keys of which only held messages are left. They
+        are being loaded from now on."""
+        found = [key for key, lane in self._lanes.items() if lane.head == 0 and not lane.loading]
+        for key in found:
+            self._lanes[key].loading = True
+        return found
+
+    def holds(self, key: str) -> int:
+        """How many messages of a key were sent to disk since it has a lane."""
+        return self._lanes[key].holds
 
     def offer(self, journey: Journey) -> bool:
         """Whether it may run now. If not, the lane keeps it."""
@@ -56,8 +66,7 @@ class Lanes:
             lane.waiting = False
             return True
         if lane.held or lane.waiting or len(lane.queue) >= self.depth:
-            lane.held = True
-            self._hold(journey)
+            self._to_disk(lane, journey)
         else:
             lane.queue.append(journey)
         return False
@@ -67,8 +76,12 @@ class Lanes:
         lane = self._lanes[journey.key or ""]
         lane.waiting = True
         while lane.queue:
-            lane.held = True
-            self._hold(lane.queue.popleft())
+            self._to_disk(lane, lane.queue.popleft())
+
+    def _to_disk(self, lane: Lane, journey: Journey) -> None:
+        lane.held = True
+        lane.holds += 1
+        self._hold(journey)
 
     def end(self, key: str, seq: int) -> Journey | None:
         """The head has ended and that is flushed; the next one to run, if it is at hand."""
@@ -80,19 +93,17 @@ class Lanes:
             lane.head = following.seq
             return following
         if lane.held:
-            lane.head = 0
+            lane.head, lane.waiting, lane.loading = 0, False, True
             self._load(key)
         else:
             del self._lanes[key]
         return None
 
-    def loaded(self, key: str, journey: Journey | None) -> None:
-        """What `load` found: the new head, or nothing more."""
+    def loaded(self, key: str, seq: int) -> None:
+        """What `load` found: the new head, or 0 for nothing more."""
         lane = self._lanes[key]
-        if journey is not None:
-            lane.head = journey.seq
-            lane.waiting = False
-        elif lane.queue:
-            raise AssertionError("a lane with held messages never queues in memory")
+        lane.loading = False
+        if seq:
+            lane.head = seq
         else:
-            del self._lanes[key]
+            del self._lanes[key]  # a lane with held messages queues none in memory

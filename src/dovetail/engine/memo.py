@@ -79,6 +79,7 @@ class Meta(msgspec.Struct, array_like=True):
     parent: str | None = None
     index: int = 0
     variables: bytes = b""
+    owner: int = 0  # of a part: the flow that made it
 
 
 _meta_decoder = msgspec.msgpack.Decoder(Meta)
@@ -107,3 +108,21 @@ def parse_message_id(uid: str, text: str) -> int:
     if dash and prefix != uid:
         raise ValueError(f"message {text!r} belongs to another store (this one's ids begin with {uid}-)")
     return int(number, 16)
+
+
+def readable(text: str) -> str:
+    """The text as it can be written: halves of characters (from file names, say) become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def plain(detail: object, depth: int = 8) -> object:
+    """A detail that the memo can keep: plain data, or its text."""
+    if detail is None or isinstance(detail, (bool, float)):
+        return detail
+    if isinstance(detail, int):
+        return detail if -(2**63) <= detail < 2**63 else str(detail)
+    if isinstance(detail, dict) and depth:
+        return {readable(str(key)): plain(value, depth - 1) for key, value in list(detail.items())[:50]}
+    if isinstance(detail, (list, tuple)) and depth:
+        return [plain(value, depth - 1) for value in detail[:50]]
+    return readable(str(detail)[:2000])

@@ -43,10 +43,11 @@ class Recovery:
                 await self._alone(flow, journey)
         else:
             for flow, journey in suspects:
+                journey.attempt -= 1  # it is counted already, and it had not begun: an orderly end waits for what runs
                 flow.feed(journey)
         for flow in engine.flows.values():
             for key in flow.lanes.restored_without_head():
-                engine.spawn(flow._next_held(key))
+                flow.load_held(key)
 
     def _lanes(self, flow: FlowRun) -> None:
         progress = self._engine.store.progress
@@ -64,7 +65,8 @@ class Recovery:
         """Fresh messages at or below the claim: any of them may have been in flight."""
         found: list[Journey] = []
         journal = self._engine.store.journal
-        while flow.cursor < flow.claimed and len(found) < flow.window:
+        size = 0
+        while flow.cursor < flow.claimed and len(found) < flow.window and size < flow.window_bytes:
             rows = [
                 row for row in journal.after(flow.number, flow.stream, flow.cursor, flow.window, flow.window_bytes)
                 if row.seq <= flow.claimed
@@ -73,32 +75,31 @@ class Recovery:
                 break
             for row in rows:
                 flow.cursor = row.seq
-                found.append(flow.journey(row))
+                size += row.size
+                journey = flow.fresh(row)
+                if journey is not None:
+                    found.append(journey)
         return found
 
     async def _alone(self, flow: FlowRun, journey: Journey) -> None:
         """Count the crash, then run this one and nothing else until it ends, waits, or takes too long."""
         engine = self._engine
         engine.hook("during_recovery")
-        memo = journey.notes
-        memo.crashes += 1
+        flow.adopt(journey)
+        if journey.key is not None and not flow.lanes.offer(journey):
+            return  # its turn comes, and until then it can do no harm
+        journey.notes.crashes += 1
         journey.recorded = True
-        if memo.crashes >= journey.version.policy.crash_limit:
-            flow.active[journey.seq] = journey
-            flow.running += 1
-            journey.busy = True
-            text = f"the process died {memo.crashes} times while this message was in flight"
-            flow.settle.dead(journey, Rejected(text, code="poison"))
+        if journey.notes.crashes >= journey.version.policy.crash_limit:
+            text = f"the process died {journey.notes.crashes} times while this message was in flight"
+            flow.settle.refused(journey, Rejected(text, code="poison"))
             await engine.writer.barrier()
             return
-        flow.active[journey.seq] = journey
         engine.writer.put(journey.row(flow.number, State.RUNNING, engine.clock.now_ms()))
         await engine.writer.barrier()
-        if journey.key is not None and not flow.lanes.offer(journey):
-            return
         flow.ready.append(journey)
         flow.pump()
         deadline = engine.clock.monotonic() + self.alone
-        while journey.busy and engine.clock.monotonic() < deadline:
-            await engine.writer.barrier()
-            await asyncio.sleep(0.001)
+        while journey.busy and engine.clock.monotonic() < deadline:  # noqa: ASYNC110 (it may end in several places)
+            await asyncio.sleep(0.002)
+        await engine.writer.barrier()

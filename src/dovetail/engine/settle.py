@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dovetail.engine.journey import Journey
-from dovetail.engine.memo import Attempt, Memo, pack, unpack, unpack_meta
-from dovetail.engine.policies.retry import exhausted, next_sleep
-from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Rejected, Retry
+from dovetail.engine.memo import Attempt, Memo, pack, plain, readable, unpack, unpack_meta
+from dovetail.engine.policies.retry import bounded, exhausted, next_sleep
+from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Refused, Rejected, Retry
 from dovetail.sdk import Result
-from dovetail.store.base import Progress, State
+from dovetail.store.base import Entry, Progress, Row, State
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -31,43 +32,68 @@ class Settler:
         """Settle every message of a chain's result."""
         active = self._flow.active
         for message in result.out:
-            self.ended(active[message.ref], State.DONE)
+            journey = active[message.ref]
+            try:
+                self.ended(journey, State.DONE)
+            except Exception as error:
+                self.broken((journey,), error)
         for message, rule in result.dropped:
-            self.ended(active[message.ref], State.DISCARDED, rule)
-        for message, error in result.failed:
-            self.failed(active[message.ref], error)
+            journey = active[message.ref]
+            try:
+                self.ended(journey, State.DISCARDED, rule)
+            except Exception as error:
+                self.broken((journey,), error)
+        for message, failure in result.failed:
+            self.broken((active[message.ref],), failure)
 
-    def leftovers(self, batch: Sequence[Journey]) -> None:
-        """Messages of the batch that a split took over."""
+    def broken(self, journeys: Iterable[Journey], error: Exception) -> None:
+        """A run failed for these. None of them may be left without a row, whatever goes wrong in writing it."""
+        for journey in journeys:
+            try:
+                self.failed(journey, error)
+            except Exception as second:
+                self._engine.log.error("settle_failed", flow=self._flow.name, seq=journey.seq, error=repr(second))
+                kept = journey.notes
+                kept.history = [Attempt(journey.attempt, 0, "", "exception", readable(repr(second))[:2000])]
+                self.ended(journey, State.DEAD, f"exception: {error!r}")
+
+    def leftovers(self, batch: Iterable[Journey]) -> None:
+        """Messages of the batch that came out nowhere: a split took them over, or a step lost them."""
         for journey in batch:
-            if journey.parts is not None and journey.busy:
+            if not journey.busy:
+                continue
+            if journey.parts is not None:
                 self.split(journey)
+            else:
+                self.failed(journey, Rejected("a step let it come out nowhere", code="lost"))
 
     def ended(self, journey: Journey, state: State, reason: str = "") -> None:
         """The message has ended, well or not."""
         if not journey.busy:
             return
-        journey.busy = False
         flow = self._flow
-        flow.running -= 1
         self._engine.hook("after_outcome_before_commit")
+        row = journey.row(flow.number, state, self._engine.clock.now_ms(), reason=readable(reason)[:1000])
+        journey.busy = False
+        flow.running -= 1
         if journey.outbox:
             self._engine.send_out(journey.outbox)
-        if journey.parent:
+        if journey.parent and not journey.redriven:
             self._part_ended(journey.parent)
-        row = journey.row(flow.number, state, self._engine.clock.now_ms(), reason=reason)
         self._engine.writer.put(row, state.word, partial(self._flushed, journey, state, reason))
 
     def _flushed(self, journey: Journey, state: State, reason: str) -> None:
         """Its end is on disk: only now may the next one of its key begin."""
         flow, engine = self._flow, self._engine
-        engine.hook("after_outcome_commit")
         flow.forget(journey)
         self._release(journey.key, journey.seq)
+        if flow.gated_by is not None and state is State.DONE:
+            flow.passed()
         engine.answer(flow, journey.seq, state, reason, journey.reply)
-        engine.observer.ended(flow.name, journey.message, state, (engine.clock.now_ms() - journey.at) / 1000)
         if flow.ready or flow.behind:
             flow.pump_soon()
+        engine.observer.ended(flow.name, journey.message, state, (engine.clock.now_ms() - journey.at) / 1000)
+        engine.hook("after_outcome_commit")
 
     def _release(self, key: str | None, seq: int) -> None:
         if key is not None:
@@ -83,39 +109,55 @@ class Settler:
             self.ended(journey, State.DONE)
             return
         flow = self._flow
-        flow.running -= 1
-        journey.busy = False
         self._engine.hook("before_split_commit")
         row = journey.row(flow.number, State.SPLIT, self._engine.clock.now_ms())
+        flow.running -= 1
+        journey.busy = False
         if journey.outbox:
             self._engine.send_out(journey.outbox)
         self._engine.send_out([(entry, None) for entry in parts])
-        self._splits[journey.seq] = row
         if journey.key is not None:
             flow.lanes.wait(journey)
         journey.recorded = True
-        self._engine.writer.put(row, after=lambda: flow.forget(journey))
+        self._splits[journey.seq] = row
+        self._engine.writer.put(row, after=partial(self._split_flushed, journey, row))
+
+    def _split_flushed(self, journey: Journey, row: Progress) -> None:
+        flow = self._flow
+        self._settled_split(row)
+        flow.forget(journey)
+        if journey.reply is not None:
+            self._engine.answer(flow, journey.seq, State.SPLIT, "", journey.reply)
+        flow.pump_soon()
+
+    def _settled_split(self, row: Progress) -> None:
+        """The disk says the same as `_splits`, which need not remember it any longer."""
+        if self._splits.get(row.seq) is row:
+            del self._splits[row.seq]
 
     def _part_ended(self, parent: int) -> None:
+        """One part of `parent` has ended for the first time: dead letters count, and do not count again later."""
         row = self._splits.get(parent) or self._engine.store.progress.get(self._flow.number, parent)
         if row is None or row.state is not State.SPLIT:
             return
-        left = row.parts - 1
         now = self._engine.clock.now_ms()
-        if left > 0:
-            row = Progress(row.flow, row.seq, State.SPLIT, now, row.attempt, 0, row.key, left, "", row.memo)
-            self._splits[parent] = row
-            self._engine.writer.put(row)
+        if row.parts > 1:
+            left = replace(row, at=now, parts=row.parts - 1)
+            self._splits[parent] = left
+            self._engine.writer.put(left, after=partial(self._settled_split, left))
             return
-        self._splits.pop(parent, None)
-        done = Progress(row.flow, row.seq, State.DONE, now, row.attempt, memo=row.memo)
-        self._engine.writer.put(done, State.DONE.word, partial(self._parent_flushed, row))
+        done = replace(row, state=State.DONE, at=now, parts=0, key=None)
+        self._splits[parent] = done
+        entry = self._engine.store.journal.get(parent)
+        if entry is not None and entry.parent and not unpack(row.memo).redriven:
+            self._part_ended(entry.parent)  # it was a part itself
+        self._engine.writer.put(done, State.DONE.word, partial(self._parent_flushed, row, done, entry))
 
-    def _parent_flushed(self, row: Progress) -> None:
+    def _parent_flushed(self, row: Progress, done: Progress, entry: Row | None) -> None:
         flow, engine = self._flow, self._engine
+        self._settled_split(done)
         self._release(row.key, row.seq)
         engine.answer(flow, row.seq, State.DONE, "", None)
-        entry = engine.store.journal.get(row.seq)
         if entry is not None:
             message = flow.message(entry, unpack_meta(entry.meta))
             engine.observer.ended(flow.name, message, State.DONE, (engine.clock.now_ms() - entry.at) / 1000)
@@ -145,17 +187,17 @@ class Settler:
         if error.code != "budget":
             flow.running -= 1
             journey.busy = False
-            flow.gate(journey, error.target, error.after or 1.0)
+            flow.gate(journey, error.target, bounded(error.after, 60.0) or 1.0)
             return
         journey.attempt -= 1
-        self._wait(journey, State.WAITING, error.after or 1.0)
+        self._wait(journey, State.WAITING, bounded(error.after, 3600.0) or 1.0)
 
     def _again(self, journey: Journey, error: MessageError, state: State, after: float | None) -> None:
         memo, policy = journey.notes, journey.version.policy
         now = self._engine.steady_ms()
         if not memo.first_try_at:
             memo.first_try_at = now
-        if exhausted(policy, journey.attempt, memo.first_try_at, now):
+        if journey.last if journey.last is not None else exhausted(policy, journey.attempt, memo.first_try_at, now):
             self.dead(journey, error)
             return
         self._remember(journey, memo, error)
@@ -164,15 +206,15 @@ class Settler:
 
     def _wait(self, journey: Journey, state: State, seconds: float) -> None:
         flow = self._flow
+        self._engine.hook("before_retry_commit")
+        next_at = self._engine.steady_ms() + int(seconds * 1000)
+        row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at)
         flow.running -= 1
         journey.busy = False
-        self._engine.hook("before_retry_commit")
         if journey.outbox:
             self._engine.send_out(journey.outbox)
             journey.outbox = None
-        next_at = self._engine.steady_ms() + int(seconds * 1000)
         journey.recorded = True
-        row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at)
         if journey.key is not None:
             flow.lanes.wait(journey)
         self._engine.writer.put(row, after=partial(self._waits, journey, next_at))
@@ -186,23 +228,38 @@ class Settler:
         """A dead letter: its reason, its history and its effects stay, and it can be sent on again."""
         self._remember(journey, journey.notes, error)
         self._engine.hook("before_dead_letter_commit")
-        self.ended(journey, State.DEAD, f"{error.code}: {error.message}"[:1000])
+        self.ended(journey, State.DEAD, f"{error.code}: {error.message}")
 
-    def unloadable(self, progress: Progress, error: MessageError) -> None:
-        """A message whose flow version cannot be built any more."""
-        memo = unpack(progress.memo)
-        memo.history.append(Attempt(progress.attempt, self._engine.clock.now_ms(), "", error.code, error.message))
-        row = Progress(
-            progress.flow, progress.seq, State.DEAD, self._engine.clock.now_ms(), progress.attempt,
-            reason=f"{error.code}: {error.message}"[:1000], memo=pack(memo),
-        )  # fmt: skip
-        self._engine.writer.put(row, State.DEAD.word, partial(self._release, progress.key, progress.seq))
+    def refused(self, journey: Journey, error: Exception) -> None:
+        """A message of a topic that this flow does not take: a dead letter of its own."""
+        self._flow.adopt(journey)
+        self._flow.running += 1
+        journey.busy = True
+        if isinstance(error, Refused):
+            error = Rejected(error.message, code=error.code, detail=error.detail)
+        self.broken((journey,), error)
+
+    def unloadable(self, entry: Entry | Row | None, progress: Progress, error: MessageError) -> None:
+        """A message that cannot be brought into memory: its body, or its flow version, is gone."""
+        memo, now = unpack(progress.memo), self._engine.clock.now_ms()
+        memo.history.append(Attempt(progress.attempt, now, "", error.code, readable(error.message)))
+        reason = readable(f"{error.code}: {error.message}")[:1000]
+        row = replace(progress, state=State.DEAD, at=now, next_at=0, reason=reason, memo=pack(memo))
+        if entry is not None and entry.parent and not memo.redriven:
+            self._part_ended(entry.parent)
+        self._engine.writer.put(row, State.DEAD.word, partial(self._unloadable_flushed, progress, reason))
+
+    def _unloadable_flushed(self, progress: Progress, reason: str) -> None:
+        flow, engine = self._flow, self._engine
+        self._release(progress.key, progress.seq)
+        engine.answer(flow, progress.seq, State.DEAD, reason, None)
+        engine.log.error("message_unloadable", flow=flow.name, seq=progress.seq, reason=reason)
 
     def _remember(self, journey: Journey, memo: Memo, error: MessageError) -> None:
         step = str(getattr(error, "step", ""))
         memo.history.append(
             Attempt(
-                journey.attempt, self._engine.clock.now_ms(), step, error.code, error.message[:2000],
+                journey.attempt, self._engine.clock.now_ms(), step, error.code, readable(error.message[:2000]),
                 plain(error.detail), journey.version.number,
             )
         )  # fmt: skip
@@ -220,14 +277,3 @@ def as_message_error(error: Exception) -> MessageError:
     wrapped.step = getattr(error, "step", "")
     wrapped.detail = getattr(error, "detail", None)
     return wrapped
-
-
-def plain(detail: object) -> object:
-    """A detail that the memo can keep: plain data, or its text."""
-    if detail is None or isinstance(detail, (str, int, float, bool)):
-        return detail
-    if isinstance(detail, dict):
-        return {str(key): plain(value) for key, value in list(detail.items())[:50]}
-    if isinstance(detail, (list, tuple)):
-        return [plain(value) for value in detail[:50]]
-    return str(detail)[:2000]

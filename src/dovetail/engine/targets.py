@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from dovetail.clock import Clock, Ids
 from dovetail.engine.policies.breaker import Breaker, Position
 from dovetail.engine.policies.budget import Rate, RetryBudget
+from dovetail.engine.policies.retry import bounded
 from dovetail.errors import DovetailError, InDoubt, Paused, Rejected, Retry, Throttled
+
+LONGEST_WORD = 86400.0  # seconds of silence that a target may ask for
 
 
 class Target:
@@ -21,7 +24,7 @@ class Target:
     ) -> None:
         self.name = name
         self.breaker = Breaker(clock, ids, changed)
-        self.budget = RetryBudget()
+        self.budget = RetryBudget(clock)
         self.rate = Rate(clock, rate)
         self._ids = ids
 
@@ -60,12 +63,12 @@ class Target:
         if isinstance(error, DovetailError) and getattr(error, "target", None) is None and hasattr(error, "target"):
             error.target = self.name
         if isinstance(error, Throttled):
-            self.rate.hold(error.after or 1.0)
+            self.rate.hold(bounded(error.after, LONGEST_WORD) or 1.0)
             self.breaker.success()
         elif isinstance(error, Paused):
-            self.breaker.failure(at_once=True, after=error.after)
+            self.breaker.failure(at_once=True, after=bounded(error.after, LONGEST_WORD))
         elif isinstance(error, (Retry, InDoubt)):
-            self.breaker.failure(after=error.after if isinstance(error, Retry) else None)
+            self.breaker.failure(after=bounded(error.after, LONGEST_WORD) if isinstance(error, Retry) else None)
         elif isinstance(error, Rejected):
             self.breaker.success()
         else:

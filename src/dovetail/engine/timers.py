@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
+    from dovetail.engine.journey import Journey
 
 
 class Timer:
@@ -20,9 +21,12 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
         self._next = 0
         self._busy = False
+        self._stopped = False
 
     def at(self, next_at: int) -> None:
         """Something is due at that time (engine milliseconds)."""
+        if self._stopped:
+            return
         if self._handle is not None:
             if self._next <= next_at:
                 return
@@ -39,6 +43,7 @@ class Timer:
 
     def stop(self) -> None:
         """No more."""
+        self._stopped = True
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -48,7 +53,8 @@ class Timer:
         engine = self._flow.engine
         if self._busy:
             return
-        if not engine.dispatching or not engine.writer.available or len(self._flow.ready) >= self._flow.window:
+        full = len(self._flow.ready) >= self._flow.window or self._flow.full_of_bytes()
+        if not engine.dispatching or not engine.writer.available or full:
             self.at(engine.steady_ms() + 500)
             return
         self._busy = True
@@ -56,11 +62,23 @@ class Timer:
 
     async def _bring_back(self) -> None:
         flow = self._flow
+        engine = flow.engine
         try:
-            await flow.engine.writer.barrier()
-            rows = flow.engine.store.progress.due(flow.number, flow.engine.steady_ms(), self.batch)
-            journeys = [await flow.load(row) for row in rows]
-            await flow.begin_again([journey for journey in journeys if journey is not None])
+            await engine.writer.barrier()
+            journeys: list[Journey] = []
+            size = 0
+            for row in engine.store.progress.due(flow.number, engine.steady_ms(), self.batch):
+                journey = await flow.load(row)
+                if journey is not None:
+                    journeys.append(journey)
+                    size += journey.message.size
+                if size >= flow.window_bytes:
+                    break  # the others stay due
+            await flow.begin_again(journeys)
+        except Exception as error:
+            engine.log.error("timer_failed", flow=flow.name, error=repr(error))
+            self.at(engine.steady_ms() + 5000)
+            return
         finally:
             self._busy = False
         self.start()

@@ -56,7 +56,13 @@ class Moves:
         self.after: list[After] = []
 
     def __bool__(self) -> bool:
-        return bool(self.progress or self.entries or self.marks or self.claims or self.edits or self.after)
+        return bool(self.after or self.changes())
+
+    def changes(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(
+            self.progress or self.entries or self.marks or self.claims or self.edits or self.counts or self.audit
+        )
 
     def follow(self, later: Moves) -> None:
         """Put what came later behind (newer rows win)."""
@@ -80,12 +86,11 @@ class Writer:
     def __init__(self, store: Store, clock: Clock, observer: Observer, hook: Hook, log: Log) -> None:
         self._store, self._clock, self._observer, self._hook, self._log = store, clock, observer, hook, log
         self._units: list[Unit] = []
+        self._in_hand: list[Unit] = []  # in the commit under way
         self.moves = Moves()
         self.waiting = 0  # entries at the doors that no commit has taken yet
         self.available = True
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.resumed: list[After] = []  # told when the store takes work again
         self.before: Callable[[int], None] = lambda count: None  # asked for claims just before a commit is put together
         self.landed: Callable[[list[Landed]], None] = lambda landed: None  # told of every accepted message, in order
@@ -118,13 +123,30 @@ class Writer:
         self._wake.set()
         await done
 
+    def note(self, event: tuple[object, ...]) -> None:
+        """Put an event into the audit with the next commit."""
+        self.moves.audit.append(event)
+        self._wake.set()
+
     async def run(self) -> None:
-        """Commit whatever is there, for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._units or self.moves:
-                await self._commit()
+        """Commit whatever is there, for ever. While the store takes nothing it is asked again and again, even if
+        nobody brings anything: the doors are shut and wait for its answer."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._units or self.moves or not self.available:
+                    await self._commit()
+        except Exception as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: Exception) -> None:
+        """Nothing will ever be committed again: those who wait at the doors must not wait for ever."""
+        self.available = False
+        units, self._in_hand, self._units, self.waiting = [*self._in_hand, *self._units], [], [], 0
+        for unit in units:
+            unit.unavailable(Unavailable(f"the store failed: {error}", after=5.0))
 
     def _take(self) -> tuple[list[Unit], Moves, Work]:
         units, taken = self._units, 0
@@ -139,29 +161,40 @@ class Writer:
         self.waiting -= taken
         self.before(taken + len(self.moves.entries))
         moves, self.moves = self.moves, Moves()
+        refused = [pair for unit in units for pair in unit.refused]
+        counts = dict(moves.counts)
+        for _, row in refused:
+            key = (row.flow, row.state.word)
+            counts[key] = counts.get(key, 0) + 1
         work = Work(
             entries=[entry for unit in units for entry in unit.entries] + [entry for entry, _ in moves.entries],
             progress=list(moves.progress.values()),
-            refused=[pair for unit in units for pair in unit.refused],
+            refused=refused,
             edits=moves.edits,
             claims=moves.claims,
             marks=moves.marks,
-            counts=moves.counts,
+            counts=counts,
             audit=[*moves.audit, *state_changes(moves)],
         )
         return units, moves, work
 
     async def _commit(self) -> None:
         units, moves, work = self._take()
-        started = self._clock.monotonic()
-        try:
-            if units:
-                self._hook("before_accept_commit")
-            await self._store.commit(work)
-        except Unavailable as error:
-            await self._put_back(units, moves, error)
-            return
-        self._observer.commit(self._clock.monotonic() - started, len(work.entries), len(work.progress))
+        self._in_hand = units
+        if units or moves.changes() or not self.available:
+            started = self._clock.monotonic()
+            try:
+                if units:
+                    self._hook("before_accept_commit")
+                await self._store.commit(work)
+            except Unavailable as error:
+                await self._put_back(units, moves, error)
+                return
+            self._observer.commit(self._clock.monotonic() - started, len(work.entries), len(work.progress))
+        self._committed(units, moves)
+
+    def _committed(self, units: list[Unit], moves: Moves) -> None:
+        """It stands on disk: say so."""
         if not self.available:
             self.available = True
             self._observer.store(True, "")
@@ -171,6 +204,7 @@ class Writer:
         landed: list[Landed] = []
         for unit in units:
             landed += unit.committed()
+        self._in_hand = []
         if units:
             self._hook("after_answer_before_run")
         landed += moves.entries
@@ -179,6 +213,7 @@ class Writer:
         self._tell(moves.after)
 
     async def _put_back(self, units: list[Unit], moves: Moves, error: Unavailable) -> None:
+        self._in_hand = []
         moves.follow(self.moves)
         self.moves = moves
         if self.available:
@@ -187,8 +222,6 @@ class Writer:
             self._log.error("store_unavailable", reason=error.message)
         for unit in units:
             unit.unavailable(error)
-        if self.moves:
-            self._wake.set()
         await asyncio.sleep(self.pause)
 
     def _tell(self, listeners: Sequence[After]) -> None:

@@ -134,7 +134,9 @@ class Watch(Observer):
     def failed(self, flow: str, step: str, code: str, message: Message, error: Exception) -> None:
         self._note(f"failed:{code}")
 
-    def effect(self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str) -> None:
+    def effect(
+        self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
+    ) -> None:
         self.effects.append((step, outcome))
         self._note(f"effect:{outcome}")
 
@@ -463,9 +465,7 @@ class Rig:
         found: dict[int, tuple[Row, Progress | None]] = {}
         before = 0
         while True:
-            page, before = self.store.progress.find(
-                Query(running.number, running.stream, before=before, limit=5000)
-            )
+            page, before = self.store.progress.find(Query(running.number, running.stream, before=before, limit=5000))
             found |= {row.seq: (row, progress) for row, progress in page}
             if not before:
                 return found

@@ -8,11 +8,16 @@ from dovetail.clock import Clock
 class RetryBudget:
     """First calls earn a fifth of a retry; a retry costs one, and one that succeeds is given back.
 
-    So an outage never multiplies calls by more than 1.2, however many messages wait.
+    So an outage never multiplies calls by more than 1.2, however many messages wait. A retry a while is free, or
+    messages would wait for ever where no new ones come in.
     """
 
-    def __init__(self, most: float = 20.0) -> None:
+    trickle = 0.1  # retries a second that nobody has to earn
+
+    def __init__(self, clock: Clock, most: float = 20.0) -> None:
+        self._clock = clock
         self._most = self._tokens = most
+        self._at = clock.monotonic()
 
     def earn(self) -> None:
         """A first call was made."""
@@ -21,6 +26,9 @@ class RetryBudget:
 
     def take(self) -> bool:
         """Whether a retry may be made now."""
+        now = self._clock.monotonic()
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self.trickle)
+        self._at = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

@@ -23,7 +23,8 @@ class Deadlines:
         self._expired: set[asyncio.Task[Any]] = set()
 
     async def run(self, call: Awaitable[T], seconds: float) -> T:
-        """Await `call` for at most `seconds`. Raises `InDoubt` (code `timeout`) when it was cut off."""
+        """Await `call` for at most `seconds`. Raises `InDoubt` when it was cut off (code `timeout`), or when a client
+        library let a cancellation of its own slip out (`cancelled`)."""
         task = asyncio.current_task()
         assert task is not None
         outer = self._due.get(task)
@@ -31,12 +32,15 @@ class Deadlines:
         try:
             return await call
         except asyncio.CancelledError:
-            if task not in self._expired:
+            if task in self._expired:
+                raise InDoubt(f"no complete answer within {seconds:g} s", code="timeout") from None
+            if task.cancelling():
                 raise
-            task.uncancel()
-            raise InDoubt(f"no complete answer within {seconds:g} s", code="timeout") from None
+            raise InDoubt("the call was cancelled from within", code="cancelled") from None
         finally:
-            self._expired.discard(task)
+            if task in self._expired:
+                self._expired.discard(task)
+                task.uncancel()
             if outer is None:
                 self._due.pop(task, None)
             else:
