@@ -171,14 +171,20 @@ class Dovetail:
     def settled(self, **accepted: int) -> dict[str, Any]:
         """Wait until these flows (`-` written as `_`) accepted so many messages and no flow has any pending."""
 
+        seen: dict[str, Any] = {}
+
         def over() -> dict[str, Any] | None:
             flows = self.flows()
             if self.dead() or flows is None:
                 raise AssertionError(f"the server is gone: {self.log()}")
+            seen.update(flows)
             enough = all(flows[name.replace("_", "-")]["accepted"] >= n for name, n in accepted.items())
             return flows if enough and not any(flow["pending"] for flow in flows.values()) else None
 
-        return until(f"everything is settled: {accepted}", over)
+        try:
+            return until(f"everything is settled: {accepted}", over)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; flows: {seen}") from None
 
 
 @dataclass(frozen=True, slots=True)
