@@ -67,10 +67,10 @@ class ScheduleSource(Source):
         """Recall the last tick; a schedule that is new begins now."""
         self._context = context
         last = context.marked("tick")
-        if last is None and self.config.cron is not None:
-            last = context.clock.now_ms()
+        if last is None:  # an interval's first tick is due at once
+            last = context.clock.now_ms() - (0 if self.config.every is None else round(self.config.every * 1000))
             context.mark("tick", last)
-        self._last: int | None = last
+        self._last: int = last
 
     async def run(self, deliver: Deliver) -> None:
         """Tick until cancelled."""
@@ -82,7 +82,7 @@ class ScheduleSource(Source):
     async def _by_calendar(self, deliver: Deliver) -> None:
         now = self._context.clock.now_ms
         while True:
-            due = self._after(self._last or 0)
+            due = self._after(self._last)
             while (wait := due - now()) > 0:  # noqa: ASYNC110 - what is awaited is the time itself
                 await asyncio.sleep(min(wait / 1000, _NAP))
             if self.config.missed == "all":
@@ -93,23 +93,20 @@ class ScheduleSource(Source):
     async def _by_interval(self, deliver: Deliver) -> None:
         clock, every = self._context.clock, round(self.config.every * 1000)
         turn = clock.monotonic()
-        if self._last is None:
-            await self._tick(deliver, clock.now_ms())
-        else:
-            count, rest = divmod(max(0, clock.now_ms() - self._last), every)
-            turn -= rest / 1000
-            if self.config.missed == "all":
-                for _ in range(count):
-                    await self._tick(deliver, self._last + every)
-            elif count:
-                await self._newest(deliver, self._last + count * every)
+        count, rest = divmod(max(0, clock.now_ms() - self._last), every)
+        turn -= rest / 1000
+        if self.config.missed == "all":
+            for _ in range(count):
+                await self._tick(deliver, self._last + every)
+        elif count:
+            await self._newest(deliver, self._last + count * every)
         while True:
             turn += every / 1000
             while (wait := turn - clock.monotonic()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait)
             if -wait > every / 1000:
                 turn -= wait  # the process stood still: go on from here
-            now, planned = clock.now_ms(), (self._last or 0) + every
+            now, planned = clock.now_ms(), self._last + every
             await self._tick(deliver, planned if abs(now - planned) < every // 2 else now)
 
     def _after(self, tick: int) -> int:
