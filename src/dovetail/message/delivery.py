@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from dovetail.errors import Refused, Unavailable
 from dovetail.message.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What became of one message at the door.
 
     Accepted: `id` is its name and `ref` its number (the first acceptance's, when `duplicate`). `reply` is the flow's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -117,6 +118,9 @@ class FlowBuild:
         return load_function(self._builder.project, ref)
 
 
+_BEYOND = re.compile(r"\$(headers|vars|message|now|millis|random|shuffle|uuid|eval)\b")
+
+
 class BoundExpression:
     """A mapping expression evaluated against messages, with what it may see beside the body."""
 
@@ -124,7 +128,7 @@ class BoundExpression:
         self.text = text
         self._expression = compile_mapping(text)
         self._name, self._place = name, place
-        self._bare = "$" not in text  # it cannot look at anything but the body
+        self._bare = _BEYOND.search(text) is None  # it looks at nothing but the body
 
     def evaluate(self, message: Message) -> Any:
         """The value, or `UNDEFINED`. Raises `Rejected` with the place in the mapping."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from dovetail.codec import JsonCodec
 from dovetail.message import OPAQUE, Codec, Deliver, Message, Outcome
@@ -31,11 +32,13 @@ class Repeat(enum.StrEnum):
     @property
     def safe(self) -> bool:
         """Whether an attempt of unknown outcome may simply be made again."""
-        return self in (Repeat.TRANSACTIONAL, Repeat.IDEMPOTENT, Repeat.NATURAL)
+        return self in _SAFE
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+_SAFE = frozenset({Repeat.TRANSACTIONAL, Repeat.IDEMPOTENT, Repeat.NATURAL})
+
+
+class Call(msgspec.Struct, frozen=True):
     """One attempt of one effect.
 
     `key` is the effect key: the same for every attempt, sent as Idempotency-Key where the protocol has a place for it.
@@ -46,7 +49,7 @@ class Call:
 
     message: Message
     key: str
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = msgspec.field(default_factory=dict)
     timeout: float = 30.0
     attempt: int = 1
     trace: str = ""  # the W3C traceparent to send along
