@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dovetail.cli.desk import Desk, Where, desk
+from dovetail.cli.exits import OK, PROBLEMS
 from dovetail.cli.output import line, notes, write, write_json
 from dovetail.cli.times import moment, pace
 from dovetail.clock import SystemClock
-from dovetail.control.answers import RedriveAnswer, RedriveOrder, Search
+from dovetail.control.answers import RedriveAnswer, RedriveOrder, Search, Skipped
 from dovetail.control.client import encoded
 from dovetail.errors import Refused
 
@@ -62,27 +63,21 @@ def redrive(
     yes
         Do not ask before many are redriven.
     """
-
     where = where or Where()
-    chosen = bool(flow or key or since or until or text or all)
     named = _named(ids or [])
-    if bool(named) == chosen and not (named and flow and not (key or since or until or text or all)):
+    narrowed = bool(key or since or until or text or all)
+    if (named and narrowed) or not (named or narrowed or flow):
         raise Refused("name ids, or choose with --flow, --key, --since, --until, --text or --all", code="which")
     search = Search(
         flow=flow, states=["dead"], key=key, since=moment(since, "--since"), until=moment(until, "--until"), text=text,
         limit=1000,
     )  # fmt: skip
-    order = RedriveOrder(
-        by=by or _user(),
-        flow=flow,
-        version=version,
-        rate=pace(rate),
-        body=None if body is None else encoded(_read(body)),
-    )
+    edited = None if body is None else encoded(_read(body))
+    order = RedriveOrder(by=by or _user(), flow=flow, version=version, rate=pace(rate), body=edited)
     total = RedriveAnswer([])
     with desk(where) as asked:
         found = named or _found(asked, search, where.json)
-        if chosen and not named:
+        if not named:
             _confirm(len(found), yes)
         for answer in _carry_out(asked, order, found, where.json):
             total.redriven += answer.redriven
@@ -91,7 +86,7 @@ def redrive(
         write_json(total)
     else:
         _told(total)
-    return 1 if total.skipped else 0
+    return PROBLEMS if total.skipped else OK
 
 
 def _named(ids: list[str]) -> list[tuple[str, str]]:
@@ -135,10 +130,20 @@ def _carry_out(asked: Desk, order: RedriveOrder, found: list[tuple[str, str]], q
         task = progress.add_task("redriving", total=len(found))
         for flow, ids in _chunks(found):
             part = msgspec.structs.replace(order, ids=ids, flow=flow or order.flow, start_at=start_at, place=place)
-            answer = asked.redrive(part)
+            answer = _one_part(asked, part, alone=len(found) == 1)
             place += len(answer.redriven)
             progress.advance(task, len(ids))
             yield answer
+
+
+def _one_part(asked: Desk, part: RedriveOrder, alone: bool) -> RedriveAnswer:
+    """A lone id that cannot be redriven is an error of the command; among others it is one that was skipped."""
+    try:
+        return asked.redrive(part)
+    except Refused as error:
+        if alone or error.status not in (404, 409):
+            raise
+        return RedriveAnswer([], [Skipped(id, error.message) for id in part.ids])
 
 
 def _chunks(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

@@ -26,6 +26,14 @@ def flow(say: Say, project: Any) -> dict[str, int]:
     return {name: numbers[name] for name in ("accepted", "pending", "done", "discarded", "dead")}
 
 
+def settled(say: Say, project: Any) -> None:
+    """Ask until nothing is pending; each question is a whole command."""
+    for _ in range(3000):
+        if not flow(say, project)["pending"]:
+            return
+    raise AssertionError(say("messages", "-p", project.folder, "--state", "pending").out)
+
+
 @pytest.fixture
 def played(project: Any) -> Any:
     """The project with its server, after four orders: done, dead, dead, discarded."""
@@ -90,8 +98,7 @@ def test_one_dead_letter_goes_on_with_an_edited_body(say: Say, played: Any, tmp_
     (tmp_path / "body.json").write_text(body.replace("bad", "eve"))
     done = say("redrive", id, *where, "--body", tmp_path / "body.json", "--json")
     assert (done.code, done.json["redriven"]) == (0, [id])
-    while flow(say, played)["pending"]:
-        pass
+    settled(say, played)
     assert flow(say, played) == {"accepted": 4, "pending": 0, "done": 2, "discarded": 1, "dead": 1}
     assert (played.folder / "outbox/ORDER-2.json").exists()
     assert say("show", id, *where, "--body").out == body.replace("bad", "eve")
@@ -111,10 +118,23 @@ def test_many_are_redriven_at_rest_with_the_mended_text_when_the_server_comes_ba
     assert flow(say, played)["pending"] == 2
     assert len(ids(say, played, "waiting")) == 2
     played.start()
-    while flow(say, played)["pending"]:
-        pass
+    settled(say, played)
     assert flow(say, played) == {"accepted": 4, "pending": 0, "done": 3, "discarded": 1, "dead": 0}
     assert say("redrive", "--all", "--yes", *where).out == "there is no dead letter to redrive\n"
+
+
+def test_many_ids_are_taken_in_parts_and_what_cannot_be_is_skipped(say: Say, played: Any) -> None:
+    where = ("-p", played.folder)
+    dead = ids(say, played, "dead")
+    (done,) = ids(say, played, "done")
+    played.stop()
+    nobody = [f"{n:x}" for n in range(0x1000, 0x1000 + 197)]
+    said = say("redrive", *dead, *nobody, done, "7777", *where, "--json")
+    assert said.code == 1
+    assert said.json["redriven"] == dead
+    assert [skipped["id"] for skipped in said.json["skipped"]] == [*nobody, done, "7777"]
+    in_words = say("redrive", *nobody, *where)
+    assert (in_words.code, "… 197 skipped in all" in in_words.out) == (1, True)
 
 
 def test_a_store_of_another_process_and_a_broken_one_cannot_be_reached(say: Say, project: Any) -> None:
