@@ -99,16 +99,19 @@ def _steps(journey: Journey) -> list[RenderableType]:
     parts: list[RenderableType] = [Text("\nsteps", "bold")]
     if journey.steps_missing:
         parts.append(Text(f"  not shown: {line(journey.steps_missing)}", "yellow"))
+    words = {"done": "", "split": "its parts go on"}
+    if journey.message.state in ("done", "dead", "discarded"):
+        words["pending"] = "not reached"
     for step in journey.steps:
-        parts += _step(step)
+        parts += _step(step, words.get(step.outcome, step.outcome))
     return parts
 
 
-def _step(step: StepLine) -> list[RenderableType]:
+def _step(step: StepLine, outcome: str) -> list[RenderableType]:
     style = STYLES.get(step.outcome, "")
     head = Text(f"  {MARKS.get(step.outcome, '?')} ", style).append(line(step.step), "bold")
-    if step.outcome != "done":
-        head.append(f"  {step.outcome}", style)
+    if outcome:
+        head.append(f"  {outcome}", style)
     if step.error:
         head.append(f": {line(step.error)}", style)
     for effect in step.effects:
