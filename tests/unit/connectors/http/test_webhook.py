@@ -391,3 +391,23 @@ async def test_what_is_no_structured_event(door, body: str) -> None:
     hook = await door()
     answer = await hook.post(body.encode(), {"Content-Type": "application/cloudevents+json"})
     assert (answer.status, answer.json()["code"]) == (400, "cloudevent")
+
+
+# -- hostile JSON at the door
+
+HOSTILE = sorted((DATA.parent / "conformance" / "json-parsing").glob("**/*.json"))
+
+
+async def test_hostile_json_is_taken_or_refused_with_a_reason_and_nothing_else(door) -> None:
+    hook = await door(max_body="10MB")
+    assert len(HOSTILE) > 30
+    for path in HOSTILE:
+        before = len(hook.deliveries)
+        answer = await hook.post(path.read_bytes(), JSON)
+        if path.name.startswith(("n_", "y_")):
+            assert answer.status == (202 if path.name.startswith("y_") else 400), path.name
+        assert answer.status in (202, 400), path.name
+        assert (len(hook.deliveries) > before) == (answer.status == 202), path.name
+        if answer.status == 400:
+            assert answer.json()["code"] == "unreadable"
+            assert answer.json()["detail"], path.name
