@@ -191,7 +191,7 @@ class WebhookSource(Source):
         except Rejected as error:
             _problem(respond, 500, "reply_unwritable", f"the flow's answer cannot be written: {error.message}")
         else:
-            respond(receipt.status, body, receipt.reply.content_type)
+            respond(receipt.status, body, receipt.reply.content_type, receipt.reply.headers)
 
     def _expire(self) -> None:
         now = self._context.clock.monotonic()
