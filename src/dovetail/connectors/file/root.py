@@ -111,7 +111,7 @@ class Root:
         finally:
             os.close(handle)
         if len(body) > limit:
-            raise Rejected(f"{name}: longer than the {limit} bytes that may be read at once", code="too-large")
+            raise Rejected(f"{name}: longer than the {int(limit)} bytes that may be read at once", code="too-large")
         return body, found
 
     def stat(self, name: str) -> os.stat_result:
