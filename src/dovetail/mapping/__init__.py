@@ -11,6 +11,7 @@ from __future__ import annotations
 from .checker import Finding, check
 from .errors import MappingError
 from .expression import Expression, compile
+from .functions.registry import define
 from .limits import Limits
 from .shape import Shaper, shape
 from .values import UNDEFINED
@@ -24,5 +25,6 @@ __all__ = [
     "Shaper",
     "check",
     "compile",
+    "define",
     "shape",
 ]

@@ -109,6 +109,7 @@ MESSAGES: dict[str, str] = {
     "D3141": "{value}",
     "D4001": "$eval is switched off here",
     "D4002": "{value}",
+    "D4003": "{value}",
     "U1001": "{value}",
 }
 
@@ -150,7 +151,7 @@ class MappingError(Rejected):
     def compose(self) -> None:
         """Fill in the sentence from the code and what is known by now."""
         template = MESSAGES.get(self.code, self.code)
-        plain = self.code in ("D3137", "D3141", "U1001", "D4002")
+        plain = self.code in ("D3137", "D3141", "U1001", "D4002", "D4003")
         names = {
             key: (str(value) if plain or key in ("type", "index", "function") else shown(value))
             for key, value in self.details.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from .checker import lineage
@@ -12,7 +13,7 @@ from .errors import MappingError
 from .functions.registry import BUILTINS, native
 from .limits import Limits, State
 from .parser import parse
-from .values import UNDEFINED, Native
+from .values import UNDEFINED, Exact, Native
 
 DEFAULT = Limits()
 
@@ -141,12 +142,12 @@ NOTHING: dict[str, Any] = {}
 
 
 def outside(value: Any) -> Any:
-    """A value as it leaves: a match group that took no part is null."""
+    """A value as it leaves: a match group that took no part is null, and a `$decimal` is a Decimal."""
     if isinstance(value, dict):
         return {key: outside(one) for key, one in value.items()}
     if isinstance(value, list):
         return [None if one is UNDEFINED else outside(one) for one in value]
-    return value
+    return Decimal(value) if value.__class__ is Exact else value
 
 
 def compile(

@@ -66,12 +66,27 @@ _monotonic = SystemClock().monotonic
 class State:
     """The running account of one evaluation. Generated code charges `left`; the rest is called when that is spent."""
 
-    __slots__ = ("bindings", "deadline", "depth", "given", "left", "limits", "root", "scope", "size", "world")
+    __slots__ = (
+        "bindings",
+        "calls",
+        "deadline",
+        "depth",
+        "drawn",
+        "given",
+        "left",
+        "limits",
+        "root",
+        "scope",
+        "size",
+        "world",
+    )
 
     def __init__(self, limits: Limits, root: Any, bindings: Any, world: Any, environment: Any) -> None:
         self.limits = limits
         self.left = BUDGET
         self.deadline = 0.0
+        self.calls = 0
+        self.drawn: str | None = None
         self.depth = 0
         self.size = limits.size
         self.root = root

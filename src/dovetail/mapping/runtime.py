@@ -9,7 +9,23 @@ from typing import Any
 
 from .errors import MappingError
 from .functions.text import to_text
-from .values import EMPTY, FLAT, LISTS, NUMBERS, SAFE, UNDEFINED, Cons, Function, Kept, Seq, is_number, normal, settle
+from .values import (
+    DECIMALS,
+    EMPTY,
+    FLAT,
+    LISTS,
+    NUMBERS,
+    SAFE,
+    UNDEFINED,
+    Cons,
+    Exact,
+    Function,
+    Kept,
+    Seq,
+    is_number,
+    normal,
+    settle,
+)  # fmt: skip
 
 U = UNDEFINED
 #: what a field may be that is not simply an item of its sequence
@@ -177,7 +193,7 @@ def pick(value: Any, index: int) -> Any:
 def select(test: Any, index: int, count: int, item: Any, found: list[Any]) -> None:
     """Keep an item whose predicate is true, or names its place."""
     kind = test.__class__
-    if kind is int or kind is float or kind is Decimal:
+    if kind in NUMBERS:
         places: Any = (number(test),) if test == test else ()
     elif kind in LISTS and all(one.__class__ in NUMBERS for one in test):
         places = test
@@ -203,27 +219,33 @@ def truth(value: Any) -> bool:
         return bool(value)
     if kind is int:
         return bool(value != 0)
-    if kind is float or kind is Decimal:
+    if kind in NUMBERS:
         return bool(number(value)) and value == value
     if kind in LISTS:
         return any(map(truth, value))
     return bool(value) if isinstance(value, dict) else False
 
 
-def number(value: Any) -> int | float:
+def number(value: Any) -> Any:
     """A number as arithmetic uses it; raises D1001 for infinity."""
     if value.__class__ is Decimal:
         value = float(value)
+    elif value.__class__ is Exact:
+        return value
     if value.__class__ is float and value - value != 0.0 and value == value:
         raise MappingError("D1001", value=value)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def equal(left: Any, right: Any) -> bool:
     """`=` on any two values."""
     one, two = left.__class__, right.__class__
-    if one is Decimal or two is Decimal:
-        return one in NUMBERS and two in NUMBERS and float(left) == float(right)
+    if one in DECIMALS or two in DECIMALS:
+        if one not in NUMBERS or two not in NUMBERS:
+            return False
+        if one is Exact or two is Exact:
+            return bool(exact(left) == exact(right))
+        return float(left) == float(right)
     if one is two:
         if one is dict:
             if len(left) != len(right):
@@ -255,7 +277,7 @@ def compare(operator: str, left: Any, right: Any) -> Any:
     if one != two:
         raise MappingError("T2009", value=left, value2=right)
     if one == "n":
-        left, right = plain(left), plain(right)
+        left, right = measured(left, right)
     if operator == "<":
         return left < right
     if operator == "<=":
@@ -269,8 +291,24 @@ def comparable(value: Any) -> str:
     return "s" if value.__class__ is str else "n" if value.__class__ in NUMBERS else "u" if value is U else ""
 
 
+def measured(left: Any, right: Any) -> tuple[Any, Any]:
+    """Two values of one type, ready for Python's comparison."""
+    if left.__class__ is Exact or right.__class__ is Exact:
+        return exact(left), exact(right)
+    return plain(left), plain(right)
+
+
 def plain(value: Any) -> Any:
     return float(value) if value.__class__ is Decimal else value
+
+
+def exact(value: Any) -> Exact:
+    """A number as a decimal: every digit of an int or Decimal, the shortest digits of a double."""
+    if value.__class__ is float:
+        if value - value != 0.0:
+            raise MappingError("D1001", value=value)
+        return Exact(repr(value))
+    return Exact(value)
 
 
 def includes(left: Any, right: Any) -> bool:
@@ -296,14 +334,18 @@ def operands(left: Any, right: Any) -> tuple[Any, Any] | None:
         if right.__class__ not in NUMBERS or right != right:
             raise MappingError("T2002", value=right)
         right = number(right)
-    return None if left is U or right is U else (left, right)
+    if left is U or right is U:
+        return None
+    if left.__class__ is Exact or right.__class__ is Exact:
+        return exact(left), exact(right)
+    return left, right
 
 
 def rounded(value: Any) -> Any:
     """An integer beyond what a double holds becomes a double; a double beyond range becomes infinite."""
     if value.__class__ is int and not -SAFE <= value <= SAFE:
         return double(value)
-    return value
+    return Exact(value) if value.__class__ is Decimal else value
 
 
 def double(value: Any) -> float:
@@ -347,6 +389,10 @@ def divide(left: Any, right: Any) -> Any:
     if pair is None:
         return U
     one, two = narrow(pair)
+    if one.__class__ is Exact:
+        if two == 0:
+            raise MappingError("D1001", value="division by zero")
+        return Exact(one / two)
     if two == 0:
         if one == 0:
             return math.nan
@@ -363,6 +409,8 @@ def modulo(left: Any, right: Any) -> Any:
     one, two = narrow(pair)
     if two == 0:
         return math.nan
+    if one.__class__ is Exact:
+        return Exact(one % two)
     if one.__class__ is int and two.__class__ is int:
         rest = abs(one) % abs(two)
         return -rest if one < 0 else rest
@@ -374,7 +422,7 @@ def negate(value: Any) -> Any:
         return U
     if value.__class__ not in NUMBERS or value != value:
         raise MappingError("D1002", value=value)
-    return -number(value)
+    return rounded(-number(value))
 
 
 def tidy(value: float) -> Any:
@@ -576,7 +624,7 @@ def comparator(terms: tuple[Term, ...]) -> Callable[[Any, Any], bool]:
                 raise MappingError("T2008", value=right if kind else left)
             if kind != other:
                 raise MappingError("T2007", value=left, value2=right)
-            left, right = plain(left), plain(right)
+            left, right = measured(left, right)
             if left != right:
                 return bool((left > right) is not descending)
         return False

@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from .errors import MappingError
-from .values import LISTS, UNDEFINED, Function, Undefined
+from .values import LISTS, UNDEFINED, Exact, Function, Undefined
 
 PLURALS = {"a": "arrays", "b": "booleans", "f": "functions", "n": "numbers", "o": "objects", "s": "strings"}
 LETTERS: dict[type, str] = {
-    str: "s", int: "n", float: "n", Decimal: "n", bool: "b", type(None): "l", dict: "o", Undefined: "m",
+    str: "s", int: "n", float: "n", Decimal: "n", Exact: "n", bool: "b", type(None): "l", dict: "o", Undefined: "m",
     **dict.fromkeys(LISTS, "a"),
 }  # fmt: skip
 PATTERNS = {"a": "[asnblfom]", "f": "f", "j": "[asnblom]", "x": "[asnblfom]"}

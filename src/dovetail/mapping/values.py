@@ -53,10 +53,17 @@ class Cons(list[Any]):
     __slots__ = ()
 
 
+class Exact(Decimal):
+    """A decimal made by `$decimal`: arithmetic on it is decimal, not on doubles. It leaves as a plain Decimal."""
+
+    __slots__ = ()
+
+
 EMPTY: Final = Seq()
 LISTS: Final = frozenset((list, Seq, Kept, Cons))
 FLAT: Final = frozenset((list, Seq, Kept))
-NUMBERS: Final = frozenset((int, float, Decimal))
+NUMBERS: Final = frozenset((int, float, Decimal, Exact))
+DECIMALS: Final = frozenset((Decimal, Exact))
 SAFE: Final = 9007199254740992
 
 

@@ -278,5 +278,5 @@ def compile_tree(
     source = coder.out
     lines = (line for made in (source.main, *source.defs.values()) for _, line, _ in made.lines)
     program.stateful = any(_state.search(line) for line in lines)
-    program.undefined_inside = coder.regexes
+    program.undefined_inside = coder.regexes or not coder.used.isdisjoint(("decimal", "eval"))
     return program

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from ..invoke import HOLE
-from ..runtime import rounded, tidy
-from ..values import LISTS, UNDEFINED
+from ..runtime import divide, exact, rounded, tidy
+from ..values import LISTS, UNDEFINED, Exact
 from .declare import Declared, function
 
 U = UNDEFINED
@@ -21,6 +21,8 @@ FUNCTIONS: list[Declared] = []
 def added(numbers: Any) -> Any:
     """The numbers' sum, added from left to right as doubles; integers stay integers as long as a double holds them."""
     total: Any = 0
+    if any(one.__class__ is Exact for one in numbers):
+        return Exact(sum(map(exact, numbers)))
     for one in numbers:
         if one.__class__ is Decimal:
             one = float(one)
@@ -74,5 +76,7 @@ def average(numbers: Any) -> Any:
     """The mean of an array of numbers."""
     if numbers is U or not numbers:
         return U
-    mean = added(numbers) / len(numbers)
+    mean = divide(added(numbers), len(numbers))
+    if mean.__class__ is not float:
+        return mean
     return tidy(mean) if math.isfinite(mean) else mean

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import MappingError
-from ..values import UNDEFINED
+from ..values import DECIMALS, UNDEFINED
 from .integers import even
 from .numbers import round_
 from .text import digits_text
@@ -174,7 +174,7 @@ def sizes(text: str, prefix: str, suffix: str, integer: str, fraction: str, expo
 
 
 def shown(value: Any, sub: Sub, signs: Signs) -> str:
-    number: Any = float(value) if value.__class__ is Decimal else value
+    number: Any = float(value) if value.__class__ in DECIMALS else value
     if signs.percent in sub.text:
         number = number * 100
     elif signs.mille in sub.text:

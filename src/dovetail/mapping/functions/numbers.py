@@ -11,7 +11,7 @@ from ..errors import MappingError
 from ..invoke import HOLE
 from ..runtime import double, rounded, tidy
 from ..runtime import number as usable
-from ..values import NUMBERS, UNDEFINED
+from ..values import DECIMALS, NUMBERS, UNDEFINED, Exact
 from .declare import Declared, function
 from .text import double_text
 
@@ -57,7 +57,7 @@ def parsed(text: str) -> Any:
 @function(FUNCTIONS, "<n-:n>", ("$abs(-5)", 5))
 def abs_(value: Any) -> Any:
     """The absolute value."""
-    return U if value is U else abs(value)
+    return U if value is U else rounded(abs(value)) if value.__class__ is Exact else abs(value)
 
 
 @function(FUNCTIONS, "<n-:n>", ("$floor(5.8)", 5), ("$floor(-5.3)", -6))
@@ -112,7 +112,9 @@ def round_(value: Any, precision: Any = U) -> Any:
     if value.__class__ is float and not math.isfinite(value):
         return value
     places = 0 if precision is U else math.trunc(precision)
-    exact = value if value.__class__ is Decimal else Decimal(double_text(value) if value.__class__ is float else value)
+    exact = value if value.__class__ in DECIMALS else Decimal(double_text(value) if value.__class__ is float else value)
+    if value.__class__ is Exact and abs(places) <= 400:
+        return Exact(exact.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN, context=WIDE))
     if places > 400 or int(exact.as_tuple().exponent) >= -places:
         return tidy(value) if value.__class__ is float else value
     if places < -400:
@@ -133,7 +135,7 @@ def sqrt(value: Any) -> Any:
 
 
 def usable_or_infinite(value: Any) -> float:
-    return float(value) if value.__class__ is Decimal else double(value)
+    return float(value) if value.__class__ in DECIMALS else double(value)
 
 
 @function(FUNCTIONS, "<n-n:n>", ("$power(2, 8)", 256), ("$power(2, 0.5)", 1.4142135623730951))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from .. import runtime
 from ..transform import copy
-from ..values import LISTS, UNDEFINED, Lambda, Seq
+from ..values import LISTS, UNDEFINED, Exact, Lambda, Seq
 from .declare import Declared, function
 
 U = UNDEFINED
@@ -98,5 +99,5 @@ def type_(value: Any) -> Any:
 
 
 TYPES: dict[type, str] = {
-    type(None): "null", int: "number", __import__("decimal").Decimal: "number", str: "string", bool: "boolean",
+    type(None): "null", int: "number", Decimal: "number", Exact: "number", str: "string", bool: "boolean",
 }  # fmt: skip

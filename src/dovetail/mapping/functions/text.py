@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import MappingError
-from ..values import LISTS, SAFE, UNDEFINED
+from ..values import LISTS, SAFE, UNDEFINED, Exact
 
 _special = re.compile('[\\x00-\\x1f"\\\\\ud800-\udfff]')
 _escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
@@ -30,6 +30,8 @@ def number_text(value: Any) -> str:
         return str(value)
     if value.__class__ is Decimal:
         return decimal_text(value)
+    if value.__class__ is Exact:
+        return f"{value:f}"
     if value - value != 0.0:
         raise MappingError("D1001", value=value)
     if not value.is_integer():
@@ -91,7 +93,7 @@ def to_text(state: Any, value: Any, pretty: bool = False, *, quote: bool = False
 
 
 SIMPLE: dict[type, Any] = {
-    int: number_text, float: number_text, Decimal: number_text,
+    int: number_text, float: number_text, Decimal: number_text, Exact: number_text,
     bool: lambda value: "true" if value else "false", type(None): lambda value: "null",
 }  # fmt: skip
 
