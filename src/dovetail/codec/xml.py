@@ -15,6 +15,8 @@ from dovetail.codec.base import CodecError, charset_of
 from dovetail.codec.text import scalar_text
 
 MAX_DEPTH: Final = 64
+_DTD: Final = "the document has a DTD (<!DOCTYPE …>), which is not accepted"
+_TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class XmlCodec:
@@ -35,11 +37,11 @@ class XmlCodec:
         try:
             root = etree.fromstring(body, parser)
         except etree.XMLSyntaxError as error:
-            raise CodecError(f"not XML: {_reason(error)}", line=_at(error, 0), column=_at(error, 1)) from None
+            raise CodecError(_reason(error), line=_at(error, 0), column=_at(error, 1)) from None
         except (ValueError, LookupError) as error:
             raise CodecError(f"not XML: {error}") from None
         if root.getroottree().docinfo.internalDTD is not None:
-            raise CodecError("the document has a DTD (<!DOCTYPE …>), which is not accepted", line=1)
+            raise CodecError(_DTD, line=1)
         return {_local(root.tag): _value(root, 1)}
 
     def encode(self, value: Any) -> bytes:
@@ -60,8 +62,10 @@ def _at(error: etree.XMLSyntaxError, index: int) -> int:
 
 
 def _reason(error: etree.XMLSyntaxError) -> str:
-    text = (error.msg or str(error)).split("\n")[0]
-    return text.partition(", line ")[0]
+    text = (error.msg or str(error)).split("\n")[0].partition(", line ")[0]
+    if "entity amplification" in text or "ntity reference loop" in text:
+        return _DTD  # the parser's own bounds are met before we see the DTD
+    return _TOO_DEEP if text.startswith("Excessive depth") else f"not XML: {text}"
 
 
 def _line(element: etree._Element) -> int:
@@ -75,7 +79,7 @@ def _local(tag: Any) -> str:
 
 def _value(element: etree._Element, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise CodecError(f"nested deeper than {MAX_DEPTH} levels", line=_line(element))
+        raise CodecError(_TOO_DEEP, line=_line(element))
     if not len(element) and not element.attrib:
         return element.text or ""
     result: dict[str, Any] = {}
@@ -113,7 +117,7 @@ def _element(name: Any, parent: etree._Element | None) -> etree._Element:
 
 def _fill(element: etree._Element, value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise CodecError(f"nested deeper than {MAX_DEPTH} levels")
+        raise CodecError(_TOO_DEEP)
     try:
         if not isinstance(value, dict):
             element.text = scalar_text(value)

@@ -22,7 +22,7 @@ class Stop(Exception):
 
 
 def too_large(route: Route) -> Exception:
-    too_large = f"the body is larger than the {route.max_body} bytes this path takes"
+    too_large = f"the body is larger than the {int(route.max_body)} bytes this path takes"
     return route.refusal or Stop(413, "body_too_large", too_large)
 
 

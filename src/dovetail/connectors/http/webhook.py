@@ -208,7 +208,7 @@ def _read(message: Message) -> Any:
     try:
         return message.value
     except CodecError as error:
-        place = {"line": error.line, "column": error.column} if error.line else None
+        place = {name: at for name, at in (("line", error.line), ("column", error.column)) if at}
         raise Refused(error.message, status=400, code="unreadable", detail=place) from None
     except Rejected as error:
         raise Refused(error.message, status=400, code="unreadable", detail=error.detail) from None
