@@ -176,4 +176,5 @@ class MappingError(Rejected):
 
     def __str__(self) -> str:
         where = f" (line {self.line}, column {self.column})" if self.line is not None else ""
-        return f"{self.code}: {self.message}{where}"
+        source = f" at {self.path}" if self.path else ""
+        return f"{self.code}: {self.message}{source}{where}"

@@ -9,6 +9,8 @@ from typing import Any
 
 from .checker import lineage
 from .codegen import Program, compile_tree
+from .codegen.coder import Place
+from .codegen.trail import Trail
 from .errors import MappingError
 from .functions.registry import BUILTINS, native
 from .limits import Limits, State
@@ -108,13 +110,18 @@ class Expression:
         if error.line is not None:
             return
         ident = error.node
+        values: dict[str, Any] = {}
         trace = error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == "<mapping>" and error.node is None:
-                ident = trace.tb_lineno - 1
+            if trace.tb_frame.f_code.co_filename == "<mapping>":
+                values.update(trace.tb_frame.f_locals)
+                if error.node is None:
+                    ident = trace.tb_lineno - 1
             trace = trace.tb_next
         if ident is not None and 0 < ident < len(program.places):
             place = program.places[ident]
+            trail = at_fault(error, place)
+            error.path = None if trail is None else trail.show(values)
             error.locate(self.text, place.position, place.start, place.token)
         else:
             error.locate(self.text, 0, 0, None)
@@ -136,6 +143,12 @@ class Expression:
 
     def __repr__(self) -> str:
         return f"<Expression {self.text[:60]!r}>"
+
+
+def at_fault(error: MappingError, place: Place) -> Trail | None:
+    """Where the value at fault came from: the operand or argument that the error is about."""
+    which = 1 if error.code == "T2002" else error.details.get("index", 1) - 1 if error.code.startswith("T041") else 0
+    return place.trails[which] if which < len(place.trails) else None
 
 
 NOTHING: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from ..nodes import Node
 from ..values import Native
 from .coder import Base, Ctx, Val
 from .scope import Scope, Variable
+from .trail import Trail
 
 #: results of built-ins that are surely of one kind when they are there at all
 KINDS = {"s": "str", "b": "bool", "n": "flat"}
@@ -75,25 +76,34 @@ class Calls(Base):
         self.emit(f"{name} = {value.name}")
         return name
 
-    def arguments(self, node: Node, ctx: Ctx, first: Val | None, plain: bool = False) -> list[str]:
+    def arguments(
+        self, node: Node, ctx: Ctx, first: Val | None, plain: bool = False, trails: list[Trail | None] | None = None
+    ) -> list[str]:
         """The arguments' names. With `plain` the first may be a list where a sequence was meant."""
         names = [] if first is None else [first.name]
         for argument in node.arguments:
             if plain and not names and argument.type == "path" and not argument.keep_array and argument.group is None:
-                names.append(self.plain_list(argument, ctx))
+                found = self.plain_list(argument, ctx)
+                names.append(found.name)
+                if trails is not None:
+                    trails.append(found.trail)
                 continue
             value = self.value(argument, ctx)
+            if trails is not None:
+                trails.append(value.trail)
             names.append(value.name if value.name[0] == "k" and value.name.isidentifier() else self.stable_name(value))
         return names
 
-    def plain_list(self, node: Node, ctx: Ctx) -> str:
+    def plain_list(self, node: Node, ctx: Ctx) -> Val:
         raise NotImplementedError
 
     def native(self, node: Node, ctx: Ctx, first: Val | None, native: Native, token: str | None) -> Val:
         """A call of a known built-in: straight to it once its argument types have been seen to fit."""
         before = self.mark(node, token)
         ident = self.out.ident
-        args = self.arguments(node, ctx, first, native.name in AGGREGATES)
+        trails: list[Trail | None] = [] if first is None else [first.trail]
+        args = self.arguments(node, ctx, first, native.name in AGGREGATES, trails)
+        self.places[ident].trails = tuple(trails)
         self.out.ident = ident
         name = self.temp()
         if native.name == "eval":

@@ -28,6 +28,7 @@ from ..values import (
 )  # fmt: skip
 from .emit import Def, Writer
 from .scope import Scope, Variable, bound_names, has_closure
+from .trail import Trail
 
 #: marks a variable that no binding has reached yet
 UNBOUND = type("Unbound", (), {"__slots__": ()})()
@@ -39,9 +40,17 @@ class Val:
     kind: `any`, `str`, `bool`, `num` (int or float), `obj` (a dict), `fun`, or `seq` (a list of items, to be settled).
     """
 
-    __slots__ = ("const", "kind", "maybe", "name")
+    __slots__ = ("const", "kind", "maybe", "name", "trail")
 
-    def __init__(self, name: str, kind: str = "any", maybe: bool = True, const: Any = UNDEFINED) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str = "any",
+        maybe: bool = True,
+        const: Any = UNDEFINED,
+        trail: Trail | None = None,
+    ) -> None:
+        self.trail = trail
         self.name = name
         self.kind = kind
         self.maybe = maybe
@@ -51,9 +60,10 @@ class Val:
 class Ctx:
     """The context value `$`. A `single` one is one item for a path even if it is a list."""
 
-    __slots__ = ("kind", "name", "single")
+    __slots__ = ("kind", "name", "single", "trail")
 
-    def __init__(self, name: str, single: bool = False, kind: str = "any") -> None:
+    def __init__(self, name: str, single: bool = False, kind: str = "any", trail: Trail | None = None) -> None:
+        self.trail = trail
         self.name = name
         self.single = single
         self.kind = kind
@@ -62,13 +72,13 @@ class Ctx:
 class Place:
     """Where a node stands in the text, for errors: see `MappingError`."""
 
-    __slots__ = ("path", "position", "start", "token")
+    __slots__ = ("position", "start", "token", "trails")
 
-    def __init__(self, position: int, start: int, token: str | None, path: str | None) -> None:
+    def __init__(self, position: int, start: int, token: str | None, trails: tuple[Trail | None, ...] = ()) -> None:
         self.position = position
         self.start = start
         self.token = token
-        self.path = path
+        self.trails = trails
 
 
 class Program:
@@ -91,7 +101,7 @@ class Base:
         self.limits = limits
         #: names of built-ins that this evaluation's bindings hide
         self.dynamic = dynamic
-        self.places: list[Place] = [Place(0, 0, None, None)]
+        self.places: list[Place] = [Place(0, 0, None)]
         self.used: set[str] = set()
         self.scope = Scope(None, self.out.main)
         self.depth = 0
@@ -115,7 +125,7 @@ class Base:
             return val
         name = self.temp()
         self.emit(f"{name} = {val.name}")
-        return Val(name, val.kind, val.maybe, val.const)
+        return Val(name, val.kind, val.maybe, val.const, val.trail)
 
     def loose(self, val: Val) -> Val:
         """The value under a name that no constant hides behind."""
@@ -123,12 +133,12 @@ class Base:
             return val
         name = self.temp()
         self.emit(f"{name} = {val.name}")
-        return Val(name, val.kind, val.maybe)
+        return Val(name, val.kind, val.maybe, trail=val.trail)
 
-    def mark(self, node: Node, token: str | None = None) -> int:
+    def mark(self, node: Node, token: str | None = None, trails: tuple[Trail | None, ...] = ()) -> int:
         """Number a node for errors; lines written from now on belong to it. Answers the number before."""
         before = self.out.ident
-        self.places.append(Place(node.position, node.start, token, None))
+        self.places.append(Place(node.position, node.start, token, trails))
         self.out.ident = len(self.places) - 1
         return before
 
@@ -211,7 +221,14 @@ class Base:
 
     # loops
 
-    def loop(self, items: str, node: Node, body: Callable[[Ctx], None], numbered: str | None = None) -> None:
+    def loop(
+        self,
+        items: str,
+        node: Node,
+        body: Callable[[Ctx], None],
+        numbered: str | None = None,
+        trail: Trail | None = None,
+    ) -> None:
         """Run `body` for each of `items`; in a def of its own where closures or deep nesting ask for it."""
         item = self.out.temp("x")
         spilled = has_closure(node) or self.out.crowded()
@@ -219,17 +236,18 @@ class Base:
             name = self.temp()
             self.emit(f"{name} = {items}")
             items = name
+        inner = None if trail is None else trail.loop(item, items)
         self.emit(f"S.left -= len({items})")
         source = f"{items} if S.left >= 0 else S.turns({items})"
         head = f"{numbered}, {item} in enumerate({source})" if numbered else f"{item} in {source}"
         if not spilled:
             self.out.open(f"for {head}:", loop=True)
-            body(Ctx(item))
+            body(Ctx(item, trail=inner))
             self.out.close(loop=True)
             return
         params = [item] if numbered is None else [item, numbered]
         made = self.out.begin(params)
-        body(Ctx(item))
+        body(Ctx(item, trail=inner))
         self.emit("return")
         self.out.end()
         self.out.open(f"for {head}:", loop=True)

@@ -10,6 +10,7 @@ from .coder import Ctx, Val
 from .objects import Objects
 from .operators import Operators
 from .paths import Paths
+from .trail import Trail
 
 #: kinds whose values are never a sequence that has to be settled
 SETTLED = ("flat", "str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
@@ -35,7 +36,7 @@ class Coder(Operators, Objects, Paths, Calls):
         wrap.expressions = [tree]
         self.declare(self.scope, wrap)
         self.straight = tree.type == "bind"
-        value = self.value(tree, Ctx("c", single=True))
+        value = self.value(tree, Ctx("c", single=True, trail=Trail()))
         value = self.atom(value)
         self.emit(f"return {self.escape(value)}")
 
@@ -101,7 +102,7 @@ class Coder(Operators, Objects, Paths, Calls):
         self.out.close()
         return Val(name)
 
-    def plain_list(self, node: Node, ctx: Ctx) -> str:
+    def plain_list(self, node: Node, ctx: Ctx) -> Val:
         """A path's items as a bare list where that comes naturally, else its value."""
         self.depth += 1
         straight, self.straight = self.straight, False
@@ -113,7 +114,7 @@ class Coder(Operators, Objects, Paths, Calls):
             self.emit(f"{name} = {self.finish(node, current, form).name}")
         self.straight = straight
         self.depth -= 1
-        return name
+        return Val(name, trail=current.trail)
 
     def refined(self, node: Node, ctx: Ctx) -> Val:
         """A node that is no path, with its predicates and its group."""
@@ -131,7 +132,7 @@ class Coder(Operators, Objects, Paths, Calls):
             self.emit(f"{name} = {'keep' if node.keep_array else 'settle'}({current.name})")
         else:
             self.emit(f"{name} = {'kept_one' if node.keep_array else 'normal'}({current.name})")
-        return Val(name)
+        return Val(name, trail=current.trail)
 
     def settled(self, node: Node, raw: Val) -> Val:
         if raw.kind in SETTLED or (node.type in PASSING and not node.keep_array):

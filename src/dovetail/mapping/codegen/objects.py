@@ -69,7 +69,7 @@ class Objects(Base):
         if not ctx.single and ctx.kind != "obj" and node.pairs:
             name = self.temp()
             self.emit(f"{name} = {ctx.name} if {ctx.name}.__class__ is dict else merged({ctx.name})")
-            ctx = Ctx(name)
+            ctx = Ctx(name, trail=ctx.trail)
         return self.fixed(node, ctx)
 
     def fixed(self, node: Node, ctx: Ctx) -> Val:

@@ -37,7 +37,7 @@ class Operators(Base):
 
     def _variable(self, node: Node, ctx: Ctx) -> Val:
         if node.value == "":
-            return Val(ctx.name, ctx.kind)
+            return Val(ctx.name, ctx.kind, trail=ctx.trail)
         if node.value == "$":
             return Val("c0")
         return self.variable(node.value)
@@ -126,7 +126,7 @@ class Operators(Base):
             return self.concat(node, ctx)
         left = self.stable(node, self.value(node.lhs, ctx))
         right = self.value(node.rhs, ctx)
-        before = self.mark(node, operator)
+        before = self.mark(node, operator, (left.trail, right.trail))
         left, right = self.atom(left), self.atom(right)
         if operator in HELPERS:
             value = self.arithmetic(operator, left, right)
@@ -147,7 +147,7 @@ class Operators(Base):
         if left.name.startswith("v"):
             name = self.temp()
             self.emit(f"{name} = {left.name}")
-            return Val(name, left.kind, left.maybe)
+            return Val(name, left.kind, left.maybe, trail=left.trail)
         return self.atom(left)
 
     def arithmetic(self, operator: str, left: Val, right: Val) -> Val:
@@ -246,7 +246,7 @@ class Operators(Base):
 
     def negative(self, node: Node, ctx: Ctx) -> Val:
         value = self.value(node.expression, ctx)
-        before = self.mark(node, "-")
+        before = self.mark(node, "-", (value.trail,))
         name = self.temp()
         self.emit(f"{name} = negate({value.name})")
         self.out.ident = before

@@ -37,7 +37,9 @@ class Paths(Base):
 
     def begin(self, node: Node, ctx: Ctx) -> tuple[Val, str]:
         single = ctx.single or node.steps[0].type == "variable" or ctx.kind == "obj"
-        return Val(ctx.name, ctx.kind), "one" if single else "value"
+        return Val(
+            ctx.name, ctx.kind, trail=ctx.trail if node.steps[0].type != "variable" else None
+        ), "one" if single else "value"
 
     def finish(self, node: Node, current: Val, form: str) -> Val:
         """The path's value as seen from outside."""
@@ -48,7 +50,7 @@ class Paths(Base):
             self.emit(f"{name} = {'keep' if node.keep_singleton else 'settle'}({current.name})")
         else:
             self.emit(f"{name} = {'kept_one' if node.keep_singleton else 'normal'}({current.name})")
-        return Val(name)
+        return Val(name, trail=current.trail)
 
     def step(self, node: Node, step: Node, current: Val, form: str, last: bool) -> tuple[Val, str]:
         if step.type == "sort":
@@ -79,11 +81,12 @@ class Paths(Base):
             self.emit(f"{name} = {fast}")
         else:
             self.emit(f"{name} = {fast} if {here}.__class__ is dict else {slow}({here}, {key})")
-        return Val(name), "final" if last else "value"
+        trail = current.trail.step(step.value) if current.trail is not None else None
+        return Val(name, trail=trail), "final" if last else "value"
 
     def single_step(self, node: Node, step: Node, current: Val, last: bool) -> tuple[Val, str]:
         """A step on one item: no loop."""
-        value, form = self.staged(step, Ctx(current.name, True, current.kind))
+        value, form = self.staged(step, Ctx(current.name, True, current.kind, current.trail))
         if form == "items":
             return value, "items"
         if not last:
@@ -92,7 +95,7 @@ class Paths(Base):
             return value, "final"
         name = self.temp()
         self.emit(f"{name} = {'kept_one' if node.keep_singleton else 'normal'}({value.name})")
-        return Val(name, value.kind if value.kind in FLAT_KINDS else "any", value.maybe), "final"
+        return Val(name, value.kind if value.kind in FLAT_KINDS else "any", value.maybe, trail=value.trail), "final"
 
     def loop_step(self, node: Node, step: Node, current: Val, form: str, last: bool) -> tuple[Val, str]:
         found = self.temp()
@@ -107,7 +110,7 @@ class Paths(Base):
             value, value_form = self.staged(step, item)
             if value_form == "items":
                 self.emit(f"{found}.append(Seq({value.name}))" if last else f"{found}.extend({value.name})")
-                known.append(Val("", "any" if last else "obj"))
+                known.append(Val("", "any" if last else "obj", trail=value.trail))
                 return
             known.append(value)
             if value.kind in FLAT_KINDS and not value.maybe:
@@ -116,16 +119,17 @@ class Paths(Base):
             value = self.atom(value)
             self.emit(f"if {value.name} is not U: {found}.append({self.leave(value)})")
 
-        self.loop(items, step, body)
+        self.loop(items, step, body, None, current.trail)
+        trail = known[0].trail.outside() if known[0].trail is not None else None
         if known[0].kind in FLAT_KINDS:
-            return Val(found, "seq", False), "items"
+            return Val(found, "seq", False, trail=trail), "items"
         if last:
             name = self.temp()
             self.emit(f"{name} = {'last_kept' if node.keep_singleton else 'last'}({found})")
-            return Val(name), "final"
+            return Val(name, trail=trail), "final"
         whole = node.group is not None and step is node.steps[-1] and not node.keep_singleton
         self.emit(f"{found} = {'flat_last' if whole else 'flat'}({found})")
-        return Val(found, "seq", False), "items"
+        return Val(found, "seq", False, trail=trail), "items"
 
     def iterated(self, name: str, slow: str) -> str:
         return f"{name} if {name}.__class__ is list else ({name},) if {name}.__class__ is dict else {slow}({name})"
@@ -144,7 +148,7 @@ class Paths(Base):
             self.emit(
                 f"{name} = {ctx.name}.get({key}, U) if {ctx.name}.__class__ is dict else field({ctx.name}, {key})"
             )
-            value = Val(name)
+            value = Val(name, trail=ctx.trail.step(step.value) if ctx.trail is not None else None)
         else:
             value = self.value(step, ctx)
         if not step.stages:
@@ -161,7 +165,7 @@ class Paths(Base):
         if test.type == "number" and test.predicate is None:
             name = self.temp()
             self.emit(f"{name} = pick({current.name}, {self.const(math.floor(test.value))})")
-            return Val(name), "filtered"
+            return Val(name, trail=current.trail), "filtered"
         items = current.name
         if form != "items":
             items = self.temp()
@@ -183,8 +187,9 @@ class Paths(Base):
             self.emit(f"select({value.name}, {'0' if plain else index}, len({items}), {item.name}, {found})")
             self.out.close()
 
-        self.loop(items, test, body, None if plain else index)
-        return Val(found, "seq", False), "items"
+        self.loop(items, test, body, None if plain else index, current.trail)
+        trail = current.trail.filtered(items) if current.trail is not None else None
+        return Val(found, "seq", False, trail=trail), "items"
 
     def boolean(self, test: Node) -> bool:
         """Whether a predicate can only answer true, false or nothing."""
