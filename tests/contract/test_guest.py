@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from dovetail.sdk import Call, Operation, Plugin, ProjectError
 from dovetail.testkit import operation_suite, step_suite
 from dovetail.testkit.fakes import FakeConnecting
 from dovetail.testkit.operation_suite import OperationCase
+from dovetail.testkit.processes import Dovetail
 from dovetail.testkit.step_suite import StepCase
 from dovetail.testkit.steps import FakeBuild, message
 
 GUEST = Path(__file__).parent / "guest"
+PROJECT = Path(__file__).parent / "guest_project"
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +88,19 @@ async def test_its_operation_sits_the_exam(name: str, catalog: Catalog) -> None:
 
     refused = Call(message({}), "key", {"place": "Atlantis"})
     await operation_suite.CHECKS[name](OperationCase(open, call, refused=[refused]))
+
+
+def test_a_flow_uses_what_it_brought(servers: Callable[..., Dovetail], installed: Path) -> None:
+    server = servers(PROJECT, PYTHONPATH=str(installed))
+    assert server.start(), server.log()
+    answer = server.post("/forecast", '{"city": "Oslo"}')
+    assert (answer.status, answer.json) == (200, {"city": "OSLO", "weather": {"temperature": 39, "unit": "F"}})
+    refused = server.post("/forecast", '{"city": "Atlantis"}')
+    assert refused.status == 422
+    assert "there is no weather for 'Atlantis'" in refused.json["detail"]
+
+
+def test_without_the_package_the_project_does_not_load(servers: Callable[..., Dovetail]) -> None:
+    server = servers(PROJECT)
+    assert not server.start()
+    assert "unknown step 'shout'" in server.log()
