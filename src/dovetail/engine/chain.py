@@ -20,6 +20,16 @@ class StepChain:
         self.effectful = any(step.effectful for step in self.steps)
         self._flow, self._observer, self._clock = flow, observer, clock
 
+    async def open(self) -> None:
+        """Open every step, and what is nested in it."""
+        for step in self.steps:
+            await step.open()
+
+    async def close(self) -> None:
+        """Close every step, and what is nested in it."""
+        for step in self.steps:
+            await step.close()
+
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         """Run the batch to the end of the chain."""
         return await self.span(batch, context, 0, len(self.steps))

@@ -170,6 +170,14 @@ class Chain(Protocol):
 
     effectful: bool
 
+    async def open(self) -> None:
+        """Open its steps."""
+        ...
+
+    async def close(self) -> None:
+        """Close its steps."""
+        ...
+
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         """Run the batch to the end of the chain."""
         ...

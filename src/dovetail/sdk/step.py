@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from dovetail.message import Message
-from dovetail.sdk.context import Build, Context, Result
+from dovetail.sdk.context import Build, Chain, Context, Result
 from dovetail.spec import Spec
 
 
@@ -43,13 +43,16 @@ class Step(ABC):
     effectful: bool = False
     top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
 
+    chains: Sequence[Chain] = ()  # what it built of nested steps: they open and close with it
+
     def __init__(self, config: Any, build: Build) -> None:
         self.config = config
         self.id = build.step
 
     async def open(self) -> None:
         """Before the first batch. May be called twice."""
-        return None
+        for chain in self.chains:
+            await chain.open()
 
     @abstractmethod
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
@@ -57,7 +60,8 @@ class Step(ABC):
 
     async def close(self) -> None:
         """After the last batch. May be called twice, or without `open`."""
-        return None
+        for chain in self.chains:
+            await chain.close()
 
 
 class MessageStep(Step):

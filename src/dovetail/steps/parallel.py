@@ -42,6 +42,7 @@ class Parallel(EffectStep):
         chains = [
             (label, build.chain(branch.steps, label)) for label, branch in zip(labels, config.branches, strict=False)
         ]
+        self.chains = [chain for _, chain in chains]
         self._branches = [(f"{self.id}/{label}", chain) for label, chain in chains]
 
     async def act(self, message: Message, context: Context) -> Message:

@@ -55,7 +55,8 @@ class Route(Step):
             chain = build.chain(case.steps if case.otherwise is None else case.otherwise, label)
             condition = build.expression(case.when) if case.when is not None else None
             self._cases.append((condition, label, chain))
-        self.effectful = config.match == "all" or any(chain.effectful for _, _, chain in self._cases)
+        self.chains = [chain for _, _, chain in self._cases]
+        self.effectful = config.match == "all" or any(chain.effectful for chain in self.chains)
 
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         """Each message by its own content."""

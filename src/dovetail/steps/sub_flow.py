@@ -17,6 +17,7 @@ class SubFlow(EffectStep):
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)
         self._chain = build.sub_flow(config.flow)
+        self.chains = (self._chain,)
         self.effectful = self._chain.effectful
 
     async def act(self, message: Message, context: Context) -> Message:

@@ -25,6 +25,7 @@ class Try(EffectStep):
         super().__init__(config, build)
         self._try = build.chain(config.steps, "try")
         self._catch = build.chain(config.catch, "catch")
+        self.chains = (self._try, self._catch)
         self.effectful = self._try.effectful or self._catch.effectful
 
     async def act(self, message: Message, context: Context) -> Message:

@@ -31,6 +31,7 @@ class WireTap(EffectStep):
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)
         self._chain = build.chain(config.steps, "tap") if config.steps is not None else None
+        self.chains = () if self._chain is None else (self._chain,)
         self.effectful = self._chain is not None and self._chain.effectful
 
     async def act(self, message: Message, context: Context) -> Message:

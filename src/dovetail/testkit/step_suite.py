@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dovetail.sdk import Message, MessageError, Rejected, Result, Step
+from dovetail.sdk import Chain, Context, Message, MessageError, Rejected, Result, Step
 from dovetail.testkit.steps import FakeBuild, FakeContext, Journal
 
 
@@ -170,6 +170,24 @@ async def it_opens_and_closes_more_than_once(case: StepCase) -> None:
 
 
 @check
+async def what_is_nested_opens_and_closes_with_it(case: StepCase) -> None:
+    build, opened = case.build(), []
+    real = build.chain
+
+    def chain(steps: Sequence[Any], label: str) -> Chain:
+        made = real(steps, label)
+        opened.append(Watched(made))
+        return opened[-1]
+
+    build.chain = chain  # type: ignore[method-assign]
+    step = build.make(case.text)
+    await step.open()
+    assert all(each.state == "open" for each in opened), "its chains are not in `chains`"
+    await step.close()
+    assert all(each.state == "closed" for each in opened)
+
+
+@check
 async def cancelling_is_never_swallowed(case: StepCase) -> None:
     step, context = case.make(), _HangingContext()
     task = asyncio.ensure_future(step.run(list(case.messages), context))
@@ -200,6 +218,24 @@ async def _rounds(task: asyncio.Task[Any]) -> None:
         if task.done():
             return
         await asyncio.sleep(0)
+
+
+class Watched:
+    """A chain that knows whether it is open."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain, self.effectful, self.state = chain, chain.effectful, "new"
+
+    async def open(self) -> None:
+        await self.chain.open()
+        self.state = "open"
+
+    async def close(self) -> None:
+        await self.chain.close()
+        self.state = "closed"
+
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        return await self.chain.run(batch, context)
 
 
 class _FailingContext(FakeContext):

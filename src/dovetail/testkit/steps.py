@@ -77,6 +77,16 @@ class FakeChain:
         self.steps = steps
         self.effectful = any(step.effectful for step in steps)
 
+    async def open(self) -> None:
+        """Open every step, and what is nested in it."""
+        for step in self.steps:
+            await step.open()
+
+    async def close(self) -> None:
+        """Close every step, and what is nested in it."""
+        for step in self.steps:
+            await step.close()
+
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         total = Result(list(batch))
         for step in self.steps:
