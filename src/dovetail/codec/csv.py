@@ -15,6 +15,7 @@ from dovetail.codec.text import line_problem, printable, scalar_text
 
 _REREADS: Final = 100  # how often the lines that a never closed quote swallowed are read again
 _NEVER_CLOSED: Final = "a quote is opened here and never closed"
+_CUT: Final = "a quote is opened here and not closed before a line that cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,15 @@ class _Rows:
             except csv.Error as error:
                 yield start, self._bad(str(error), start)
             except CodecError as error:
-                yield start, self._bad(error.reason, start)
+                whole = len(self._lines.taken) == 1 or error.reason.startswith(_NEVER_CLOSED)
+                yield start, self._bad(error.reason if whole else _CUT, start)
             else:
                 if row:  # not a blank line
                     yield start, row
 
     def _bad(self, reason: str, start: int) -> BadRecord:
         taken = self._lines.taken
-        swallowed = reason.startswith(("unexpected end", "field larger", _NEVER_CLOSED))
+        swallowed = reason.startswith(("unexpected end", "field larger", _NEVER_CLOSED, _CUT))
         if swallowed and len(taken) > 1 and self._rereads < _REREADS:
             self._rereads += 1
             self._lines.put_back()

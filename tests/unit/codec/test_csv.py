@@ -170,3 +170,10 @@ def test_writing() -> None:
             codec.encode(wrong)
     with pytest.raises(CodecError, match="cannot be written in"):
         CsvCodec(Dialect(encoding="latin-1")).encode([{"a": "😀"}])
+
+
+def test_an_open_quote_before_a_line_that_cannot_be_read_takes_no_good_row_with_it() -> None:
+    found = list(CsvCodec().records([b'a,b\n1,"open\n2,good\n\xff,bad\n3,good\n']))
+    assert [line for line, _ in found] == [2, 3, 4, 5]
+    assert [value["a"] for _, value in found if isinstance(value, dict)] == ["2", "3"]
+    assert "not closed before a line that cannot be read" in str(found[0][1].error)
