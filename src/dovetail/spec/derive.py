@@ -32,9 +32,10 @@ def object_schema(spec: type[Spec]) -> dict[str, Any]:
     if required:
         whole["required"] = required
     main = spec.main_field()
-    if main is None or any(declared.required and not declared.main for declared in spec.fields()):
-        return whole
-    return {"anyOf": [_field_schema(main, kinds[main.attribute]), whole]}
+    ways = [] if spec.shorthand is None else [spec.shorthand]
+    if main is not None and not any(declared.required and not declared.main for declared in spec.fields()):
+        ways.append(_field_schema(main, kinds[main.attribute]))
+    return {"anyOf": [*ways, whole]} if ways else whole
 
 
 def _field_schema(declared: Field, kind: Kind) -> dict[str, Any]:

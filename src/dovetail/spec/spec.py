@@ -29,6 +29,7 @@ class Spec:
     """
 
     tag: ClassVar[str] = ""
+    shorthand: ClassVar[dict[str, Any] | None] = None  # JSON Schema of one more way to write it that `convert` takes
     _declared: ClassVar[dict[str, Field]] = {}
     _kinds: ClassVar[dict[str, Kind]] = {}
 

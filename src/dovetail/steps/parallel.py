@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dovetail.sdk import Build, Context, EffectStep, Message, Spec, field
 from dovetail.steps._nested import side_by_side
@@ -11,6 +11,8 @@ from dovetail.steps._nested import side_by_side
 
 class Branch(Spec):
     """One branch: a step, or a list of steps."""
+
+    shorthand: ClassVar[dict[str, Any] | None] = {"$ref": "#/$defs/step"}
 
     steps: list[Any] = field(main=True, kind="steps", help="The branch's steps, in order.")
 

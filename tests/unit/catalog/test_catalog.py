@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import EntryPoint
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from dovetail.catalog import Catalog, UnknownName
@@ -124,3 +125,13 @@ def test_a_package_that_is_no_plugin_is_named(value: str, message: str, monkeypa
     monkeypatch.setattr(module, "entry_points", lambda group: [point])
     with pytest.raises(ProjectError, match=message):
         CATALOG.with_guests()
+
+
+@pytest.mark.parametrize(
+    "branches", [[{"call": "a.b"}, {"call": "c.d"}], [[{"call": "a.b"}, {"map": "x"}]], [{"steps": [{"call": "a.b"}]}]]
+)
+def test_the_schema_knows_every_way_to_write_a_branch(branches: Any) -> None:
+    config = CATALOG.step("parallel").Config
+    assert not config.check({"branches": branches})[1]
+    assert jsonschema_rs.is_valid(json_schema(config), {"branches": branches})
+    assert not jsonschema_rs.is_valid(json_schema(config), {"branches": ["call"]})
