@@ -187,7 +187,7 @@ def suite_cases() -> list[dict[str, Any]]:
     return found
 
 
-def suite_table(seconds: float) -> None:
+def suite_table(seconds: float, shown: int) -> None:
     """How many of the suite's cases are at least as fast as on the reference."""
     cases = suite_cases()
     theirs = reference(cases, seconds)
@@ -209,7 +209,7 @@ def suite_table(seconds: float) -> None:
     print(
         f"\nsuite: {len(ratios)} cases, {faster} ({faster / len(ratios):.1%}) as fast or faster, median {middle:.1f} x"
     )
-    for ratio, name, text in ratios[:10]:
+    for ratio, name, text in ratios[:shown]:
         print(f"  slowest {ratio:6.2f}  {name}: {' '.join(text.split())[:90]}")
 
 
@@ -217,9 +217,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", action="store_true", help="also every case of the official suite")
     parser.add_argument("--seconds", type=float, default=0.02, help="CPU seconds for each of the suite's cases")
+    parser.add_argument("--shown", type=int, default=10, help="how many of the slowest cases to show")
     given = parser.parse_args()
     if not MODULES.exists():
         sys.exit("the reference is missing: run tools/oracle.sh first")
     main_table()
     if given.suite:
-        suite_table(given.seconds)
+        suite_table(given.seconds, given.shown)

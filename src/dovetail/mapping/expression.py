@@ -27,6 +27,8 @@ class Expression:
         self.text = text
         self.limits = limits
         self._functions = functions
+        #: texts that `$eval` met before
+        self._inner: dict[str, Expression] = {}
         self._variants: dict[frozenset[str], Program] = {}
         try:
             if len(text) > limits.source:
@@ -65,10 +67,14 @@ class Expression:
 
     def evaluate_text(self, state: State, text: str, focus: Any) -> Any:
         """`$eval`: a text as an expression, on the root or on `focus`."""
-        try:
-            inner = Expression(text, self._functions, self.limits)
-        except MappingError as error:
-            raise MappingError("D3120", value=error.message) from None
+        inner = self._inner.get(text)
+        if inner is None:
+            try:
+                inner = Expression(text, self._functions, self.limits)
+            except MappingError as error:
+                raise MappingError("D3120", value=error.message) from None
+            if len(self._inner) < 32 and len(text) < 10_000:
+                self._inner[text] = inner
         try:
             context, local = state.scope or (state.root, {})
             bindings = {**state.bindings, **local}

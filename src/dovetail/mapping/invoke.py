@@ -48,7 +48,18 @@ def learn(
     same = len(args) <= len(checked) and all(map(_is, args, checked)) and not _typed(function.signature)
     if same and len(fit) < 64 and all(one is U for one in checked[len(args) :]):
         kinds = tuple(args[place].__class__ for place in places)
-        fit.add(kinds if len(kinds) > 1 else kinds[0])
+        fit.add(kinds[0] if len(kinds) == 1 else kinds)
+    if function.stateful:
+        return function.run(state, *checked)
+    return function.run(*checked)
+
+
+def learn_context(state: Any, function: Native, context: Any, fit: set[Any]) -> Any:
+    """Call with the context as the only argument, and remember its class if the check lets it through."""
+    checked = function.signature.validate((), context)
+    same = checked[0] is context and context is not U and all(one is U for one in checked[1:])
+    if same and len(fit) < 64 and not _typed(function.signature):
+        fit.add(context.__class__)
     if function.stateful:
         return function.run(state, *checked)
     return function.run(*checked)

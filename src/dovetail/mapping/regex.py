@@ -20,13 +20,15 @@ from .values import UNDEFINED, Function, is_function
 U = UNDEFINED
 #: longest text that a pattern on Python's engine may search
 SHORT = 5000
+#: longest text that any harmless pattern may search on Python's engine, which starts quicker
+TINY = 256
 _alone = re.compile("[\ud800-\udfff]")
 
 
 class Regex(Function):
     """A regular expression literal. As a function it answers the first match with `next` to go on, or UNDEFINED."""
 
-    __slots__ = ("engine", "linear", "pattern", "position", "start")
+    __slots__ = ("engine", "linear", "pattern", "position", "short", "start")
 
     def __init__(self, pattern: str, flags: str, position: int = 0, start: int = 0) -> None:
         self.arity = 2
@@ -34,7 +36,7 @@ class Regex(Function):
         self.position = position
         self.start = start
         try:
-            self.engine, self.linear = compiled(pattern, flags)
+            self.engine, self.linear, self.short = compiled(pattern, flags)
         except MappingError as error:
             raise MappingError(error.code, position=position, start=start, **error.details) from None
 
@@ -44,6 +46,8 @@ class Regex(Function):
     def _search(self, text: str, at: int) -> Any:
         if not self.linear and len(text) > SHORT:
             raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {SHORT} characters")
+        if self.short is not None and len(text) <= TINY:
+            return self.short.search(text, at)
         try:
             return self.engine.search(text, at)
         except UnicodeEncodeError:
@@ -78,8 +82,11 @@ class Regex(Function):
         """All matches in turn; a match of nothing behind the first is refused, as it would never end."""
         if not self.linear and len(text) > SHORT:
             self._search(text, 0)
-        clean = text if text.isascii() else _alone.sub("\ufffd", text)
-        for count, found in enumerate(self.engine.finditer(clean)):
+        if self.short is not None and len(text) <= TINY:
+            every = self.short.finditer(text)
+        else:
+            every = self.engine.finditer(text if text.isascii() else _alone.sub("\ufffd", text))
+        for count, found in enumerate(every):
             empty = found.end() == found.start()
             if count and empty:
                 raise MappingError("D1004", value=self.pattern)
@@ -121,8 +128,8 @@ def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(pattern: str, flags: str) -> tuple[Any, bool]:
-    """The engine for a pattern and whether it is linear. Raises S0303 or S0304."""
+def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
+    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts. Raises S0303 or S0304."""
     translated = translate(pattern, "m" in flags)
     options = re2.Options()
     options.case_sensitive = "i" not in flags
@@ -130,7 +137,8 @@ def compiled(pattern: str, flags: str) -> tuple[Any, bool]:
     options.max_mem = 8 << 20
     lead = "(?m)" if "m" in flags else ""
     try:
-        return re2.compile(lead + translated.replace("\\Z", "\\z"), options), True
+        linear = re2.compile(lead + translated.replace("\\Z", "\\z"), options)
+        return linear, True, quick(translated, flags)
     except re2.error as error:
         problem = str(error)
     try:
@@ -139,11 +147,21 @@ def compiled(pattern: str, flags: str) -> tuple[Any, bool]:
         raise MappingError("S0303", value=str(error)) from None
     if explosive(translated):
         raise MappingError("S0304", value=f"/{pattern}/ ({problem})")
-    return engine, False
+    return engine, False, None
 
 
-def explosive(pattern: str) -> bool:
-    """Whether repeats are nested, or more than two are unbounded, or a bounded one is large."""
+def quick(translated: str, flags: str) -> Any:
+    """Python's engine, where a pattern cannot take long on a tiny text and means the same."""
+    if "i" in flags or "x{" in translated:
+        return None
+    try:
+        return None if explosive(translated, 1) else re.compile(translated, re.M if "m" in flags else 0)
+    except (re.error, OverflowError, RecursionError):
+        return None
+
+
+def explosive(pattern: str, most: int = 2) -> bool:
+    """Whether repeats are nested, or more than `most` are unbounded, or a bounded one is large."""
     constants, parser = importlib.import_module("re._constants"), importlib.import_module("re._parser")
 
     unbounded = 0
@@ -168,7 +186,7 @@ def explosive(pattern: str) -> bool:
                 return True
         return False
 
-    return walk(parser.parse(pattern), False) or unbounded > 2
+    return walk(parser.parse(pattern), False) or unbounded > most
 
 
 _piece = re.compile(r"\\u\{?([0-9a-fA-F]{4})\}?|\\c([A-Za-z])|\\.|\(\?<([A-Za-z_]\w*)>|\[\^?\]?|.", re.S)

@@ -47,6 +47,8 @@ class Signature:
         self.parameters: list[Parameter] = []
         self._read(text)
         self.contextual = any(one.context for one in self.parameters)
+        #: letters of arguments seen before, and how they fall to the parameters
+        self._seen: dict[str, tuple[str, ...]] = {}
         self._whole = re.compile("^" + "".join(f"({one.pattern})" for one in self.parameters) + "$")
 
     def _read(self, text: str) -> None:
@@ -81,12 +83,17 @@ class Signature:
 
     def validate(self, args: tuple[Any, ...], context: Any) -> list[Any]:
         supplied = "".join(map(letter, args))
-        match = self._whole.match(supplied)
-        if match is None:
-            raise self._mismatch(args, supplied)
+        groups = self._seen.get(supplied)
+        if groups is None:
+            match = self._whole.match(supplied)
+            if match is None:
+                raise self._mismatch(args, supplied)
+            groups = match.groups()
+            if len(self._seen) < 256:
+                self._seen[supplied] = groups
         checked: list[Any] = []
         at = 0
-        for parameter, part in zip(self.parameters, match.groups(), strict=True):
+        for parameter, part in zip(self.parameters, groups, strict=True):
             if not part:
                 if parameter.context is None:
                     checked.append(args[at] if at < len(args) else UNDEFINED)

@@ -131,15 +131,18 @@ class Calls(Base):
             self.emit(f"{name} = {self.out.object(native.quick)}({listed})")
             return f"{name} if {name} is not HOLE else native(S, {made}, {whole}, {ctx.name})"
         varying = [place for place, one in enumerate(args) if one[0] != "k"]
-        if not varying or native.signature is None:
+        state = "S, " if native.stateful else ""
+        run = self.out.object(native.run)
+        if native.signature is None:
             return f"native(S, {made}, {whole}, {ctx.name})"
+        if not args and native.contextual and native.signature.parameters[0].context:
+            fit = self.out.object(native.fits.setdefault("context", set()))
+            slow = f"learn_context(S, {made}, {ctx.name}, {fit})"
+            return f"{run}({state}{ctx.name}) if {ctx.name}.__class__ in {fit} else {slow}"
         constant = tuple((place, self.constant_class(one)) for place, one in enumerate(args) if one[0] == "k")
         fit = self.out.object(native.fits.setdefault((len(args), constant), set()))
-        classes = f"{args[varying[0]]}.__class__"
-        if len(varying) > 1:
-            classes = f"({', '.join(f'{args[place]}.__class__' for place in varying)})"
-        run = self.out.object(native.run)
-        state = "S, " if native.stateful else ""
+        classes = ", ".join(f"{args[place]}.__class__" for place in varying)
+        classes = classes if len(varying) == 1 else f"({classes})"
         slow = f"learn(S, {made}, {whole}, {ctx.name}, {fit}, {tuple(varying)})"
         return f"{run}({state}{listed}) if {classes} in {fit} else {slow}"
 

@@ -82,6 +82,8 @@ def quick_round(value: Any, precision: Any = 0) -> Any:
     """Rounding of what is clearly above or below the middle."""
     if value.__class__ is not float or precision.__class__ is not int or not 0 <= precision < 10:
         return value if value.__class__ is int and precision.__class__ is int and precision >= 0 else HOLE
+    if precision == 0:
+        return round(value) if -1e15 < value < 1e15 else HOLE
     power = POWERS[precision]
     scaled = value * power
     if not -1e9 < scaled < 1e9:

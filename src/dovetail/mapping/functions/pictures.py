@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from ..errors import MappingError
+from ..invoke import HOLE
 from ..values import UNDEFINED
 from . import decimals, integers
 from .declare import Declared, function
-from .numbers import round_
+from .numbers import quick_round, round_
 
 U = UNDEFINED
 FUNCTIONS: list[Declared] = []
@@ -31,8 +32,8 @@ def formatBase(value: Any, radix: Any = U) -> Any:
     """An integer in another number base, from 2 to 36."""
     if value is U:
         return U
-    number = round_(value)
-    base = 10 if radix is U else round_(radix)
+    number = value if value.__class__ is int else nearest(value)
+    base = 10 if radix is U else nearest(radix)
     if base < 2 or base > 36:
         raise MappingError("D3100", value=base)
     if not math.isfinite(number):
@@ -54,6 +55,12 @@ def formatBase(value: Any, radix: Any = U) -> Any:
 def formatInteger(state: Any, value: Any, picture: Any = U) -> Any:
     """An integer by an XPath picture: digits, words (`w`), roman (`I`), letters (`A`), ordinals (`;o`)."""
     return U if value is U else integers.format_integer(state, integral(value), picture)
+
+
+def nearest(value: Any) -> Any:
+    """A number rounded to an integer."""
+    found = quick_round(value)
+    return round_(value) if found is HOLE else found
 
 
 def integral(value: Any) -> int:

@@ -95,7 +95,7 @@ def decimal(value: Any) -> Any:
 
 @function(FUNCTIONS, "<s?:s>", ('$uuid("invoice") = $uuid("invoice")', True), stateful=True)
 def uuid(state: Any, name: Any = U) -> Any:
-    """A UUID that stays the same when the message is tried again; one for each name, or for each call without a name."""
+    """A UUID that stays the same when the message is tried again; one for each name, or for each call."""
     seed = getattr(state.environment, "message_id", None)
     if seed is None:
         seed = state.drawn = state.drawn or str(state.environment.random())

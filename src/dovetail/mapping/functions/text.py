@@ -45,7 +45,8 @@ def double_text(value: float) -> str:
         return "0"
     if value.is_integer() and abs(value) <= SAFE:
         return str(int(value))
-    return digits_text(Decimal(repr(value)))
+    text = repr(value)
+    return text if "e" not in text and not text.endswith(".0") else digits_text(Decimal(text))
 
 
 def decimal_text(value: Decimal) -> str:
