@@ -85,8 +85,12 @@ class Server:
             engine, listener = await self._engine(project, telemetry, stack)
             await listener.start()
             stack.push_async_callback(listener.close)
-            await engine.start()
-            admin = await self._admin(project, engine, telemetry, stack)
+            try:
+                await engine.start()
+                admin = await self._admin(project, engine, telemetry, stack)
+            except BaseException:
+                await engine.drain(options.drain_seconds)  # what it began is not left in doubt
+                raise
             telemetry.health.started()
             settle_memory()
             self.url = f"http://{options.host}:{listener.port}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import Callable
 
+from dovetail.errors import DovetailError
 from dovetail.gateway.answers import Answers
 from dovetail.gateway.connection import Connection
 from dovetail.gateway.limits import Limits
@@ -50,15 +52,20 @@ class Listener:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the address cannot be had."""
+        """Listen. Raises `DovetailError` when the address cannot be had."""
         if self._server is not None:
             return
         self.draining = False
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), self.host, self.port, backlog=1024, ssl=self._tls,
-            ssl_handshake_timeout=self.limits.header_timeout if self._tls else None,
-        )  # fmt: skip
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(self), self.host, self.port, backlog=1024, ssl=self._tls,
+                ssl_handshake_timeout=self.limits.header_timeout if self._tls else None,
+            )  # fmt: skip
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+            text = f"cannot listen on {self.host}:{self.port}: {why}; choose another address with --host and --port"
+            raise DovetailError(text, code="listen") from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._tick()
 
