@@ -43,6 +43,7 @@ class Uses:
     unsafe: list[tuple[str, Location]] = field(default_factory=list)  # operations whose repeat is a second effect
     files: set[str] = field(default_factory=set)
     contracts: set[str] = field(default_factory=set)
+    routes: list[tuple[str, Location]] = field(default_factory=list)  # method and path of each door, one flow's alone
 
 
 class FlowCheck:
@@ -64,6 +65,10 @@ class FlowCheck:
     def source(self, config: Spec, path: Path) -> None:
         """The settings of its source."""
         self._settings(config, path, _as_is, nested=True, subscribing=True)
+        for found, declared, value in walk(config, path):
+            if declared.kind == "route":
+                for method in dict.fromkeys(getattr(config, "methods", ["any"])):
+                    self.uses.routes.append((f"{method} {value}", self._report.locate(found)))
 
     def _settings(self, config: Spec, base: Path, at: Place, *, nested: bool, subscribing: bool = False) -> None:
         for path, declared, value in walk(config, base):
@@ -75,7 +80,7 @@ class FlowCheck:
                 self._steps(value, place, nested=nested)
             elif declared.kind == "topic" and subscribing:
                 self.uses.subscribes.append((value, self._report.locate(place)))
-            elif isinstance(value, str) and declared.kind in self._by_kind:
+            elif isinstance(value, str) and declared.kind in self._by_kind and value != declared.default:
                 self._by_kind[declared.kind](value, place)
 
     def _steps(self, raw: list[Any], path: Path, *, nested: bool) -> None:

@@ -139,6 +139,7 @@ class Loading:
                 and (head.on_failure is None or head.on_failure.in_doubt is None)
             ):
                 self._unsafe(uses)
+        self._taken_routes()
         published = [use for uses in self._uses.values() for use in uses.publishes]
         subscribed = [use for uses in self._uses.values() for use in uses.subscribes]
         self._unheard(published, {topic for topic, _ in subscribed}, "no flow subscribes to", "unheard-topic")
@@ -153,6 +154,14 @@ class Loading:
             )
             hint = "write on_failure: {in_doubt: park} (a person decides) or {in_doubt: retry} (it may be done twice)"
             self._say(place, message, hint, "unsafe-repeat")
+
+    def _taken_routes(self) -> None:
+        taken: dict[str, str] = {}
+        for name, uses in self._uses.items():
+            for route, place in uses.routes:
+                if route in taken:
+                    self._say(place, f"the flow '{taken[route]}' has {route} already", "choose another path", "taken")
+                taken.setdefault(route, name)
 
     def _reached(self, flow: str) -> list[str]:
         """The flow and all flows that run inside of it."""

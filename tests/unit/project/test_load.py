@@ -499,3 +499,15 @@ def test_damaged_projects_get_problems_with_places_and_nothing_else() -> None:
         assert "canary" not in "".join(map(str, found))
         refused += project is None
     assert refused > 75
+
+
+def test_two_flows_cannot_have_the_same_door() -> None:
+    other = b"flow: ledger\nsource:\n  webhook: {path: /hooks/orders, methods: [PUT, POST]}\nsteps:\n  - log: seen\n"
+    assert any("ledger' has POST /hooks/orders already" in problem for problem in check({"flows/ledger.yaml": other}))
+    apart = other.replace(b", POST", b"")
+    assert not any("already" in problem for problem in check({"flows/ledger.yaml": apart}))
+
+
+def test_the_format_of_a_source_must_be_one() -> None:
+    wrong = flow("path: /hooks/orders,", "path: /hooks/orders, format: jsn,")
+    assert any("there is no format 'jsn'" in problem for problem in check(wrong))

@@ -22,6 +22,7 @@ from dovetail.sdk import (
     Connection,
     Duration,
     Operation,
+    ProjectError,
     Rate,
     Repeat,
     Secret,
@@ -136,7 +137,7 @@ class HttpConnection(Connection):
         self.tokens: Tokens | None = None
 
     async def open(self, context: Connecting) -> None:
-        """Make ready; connects to nothing. Raises ValueError when a file that `tls` names cannot be used."""
+        """Make ready; connects to nothing. Raises `ProjectError` when a file that `tls` names cannot be used."""
         if self._client is not None:
             return
         config = self.config
@@ -207,7 +208,7 @@ class HttpConnection(Connection):
             if tls and tls.certificate and tls.key:
                 trust.load_cert_chain(folder / tls.certificate, folder / tls.key)
         except OSError as error:
-            raise ValueError(f"connection {self.name}: its tls files cannot be used: {error}") from None
+            raise ProjectError(f"connection {self.name}: its tls files cannot be used: {error}") from None
         trust.minimum_version = ssl.TLSVersion.TLSv1_2
         trust.set_alpn_protocols(["http/1.1"])
         return trust

@@ -55,7 +55,11 @@ class Config(Spec):
     """Settings of a webhook."""
 
     path: str = field(
-        help="The path on the listener.", main=True, pattern="/|(/[^/?#\\s]+)+", example="/hooks/shop/orders"
+        help="The path on the listener.",
+        main=True,
+        kind="route",
+        pattern="/|(/[^/?#\\s]+)+",
+        example="/hooks/shop/orders",
     )
     verify: Verification | None = field(
         help="How the sender proves itself. Without it, whoever reaches the path may send.", default=None,
@@ -71,7 +75,7 @@ class Config(Spec):
     timeout: Duration = field(help="How long a caller waits for the flow's answer.", default="30s", min="1s")
     format: str = field(
         help="The format of the body: auto goes by its Content-Type, a name overrides that.", default="auto",
-        example="json",
+        kind="format", example="json",
     )  # fmt: skip
 
 

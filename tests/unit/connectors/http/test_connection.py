@@ -461,7 +461,7 @@ async def test_open_and_close_may_be_repeated(connection, system) -> None:
 
 
 async def test_tls_files_that_are_not_there_are_named(connection, tmp_path) -> None:
-    with pytest.raises(ValueError, match="connection erp: its tls files"):
+    with pytest.raises(ProjectError, match="connection erp: its tls files"):
         await connection(url="https://localhost", tls={"ca": str(tmp_path / "none.pem")})
 
 
