@@ -51,7 +51,11 @@ class Effects:
             reply = await self._engine.deadlines.run(operation.query(call), call.timeout) if asking else None
             asking = False
             if reply is None:
-                reply = await self._once(journey, step, operation, call)
+                if not operation.repeat.safe:
+                    await self._intend(journey, step, operation, call)
+                self._engine.hook("after_intent_before_send")
+                calling = operation.call(call)
+                reply = await (calling if operation.timely else self._engine.deadlines.run(calling, call.timeout))
             target.succeeded(repeat)
             outcome = "done"
         except MessageError as error:
@@ -73,14 +77,10 @@ class Effects:
             seconds = self._engine.clock.monotonic() - started
             self._engine.observer.effect(self._flow.name, step, operation.target, message, call.trace, seconds, outcome)
         self._engine.hook("after_send_before_record")
-        await self._record(journey, key, step, operation, call, reply)
-        return reply
-
-    async def _once(self, journey: Journey, step: str, operation: Operation, call: Call) -> Reply:
+        self._record(journey, key, step, operation, call, reply)
         if not operation.repeat.safe:
-            await self._intend(journey, step, operation, call)
-        self._engine.hook("after_intent_before_send")
-        return await self._engine.deadlines.run(operation.call(call), call.timeout)
+            await self._engine.writer.barrier()
+        return reply
 
     async def _intend(self, journey: Journey, step: str, operation: Operation, call: Call) -> None:
         """Say durably what is about to be done, so that a crash leaves a doubt instead of a gap."""
@@ -99,21 +99,17 @@ class Effects:
             message=readable(text[:2000]),
         )  # fmt: skip
 
-    async def _record(
-        self, journey: Journey, key: str, step: str, operation: Operation, call: Call, reply: Reply
-    ) -> None:
+    def _record(self, journey: Journey, key: str, step: str, operation: Operation, call: Call, reply: Reply) -> None:
         codec, body = reply.codec, b""
         if codec.name == OPAQUE.name and not isinstance(reply.value, bytes):
             codec = self._engine.codecs.by_name("json")  # a plain value, which must come back as what it was
             body = codec.encode(reply.value)
         journey.notes.effects[key] = Effect(
             step=step, target=operation.target, state="done", attempt=call.attempt, at=self._engine.clock.now_ms(),
-            request=blake2b(call.message.body, digest_size=16).digest(), status=reply.status,
-            codec=codec.name, body=body or reply.body,
+            request=b"" if operation.repeat.safe else blake2b(call.message.body, digest_size=16).digest(),
+            status=reply.status, codec=codec.name, body=body or reply.body,
         )  # fmt: skip
         self._flow.touch(journey)
-        if not operation.repeat.safe:
-            await self._engine.writer.barrier()
 
     def _recorded(self, effect: Effect) -> Reply:
         return Reply(effect.body, codec=self._engine.codecs.by_name(effect.codec), status=effect.status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.context import PARTS, RunContext
@@ -271,11 +272,11 @@ class FlowRun:
     def touch(self, journey: Journey) -> None:
         """Write down what is known of a running message (its effects) with the next commit."""
         journey.recorded = True
-        row = journey.row(self.number, State.RUNNING, self.engine.clock.now_ms())
         if journey.outbox:
             self.engine.send_out(journey.outbox)
             journey.outbox = None
-        self.engine.writer.put(row)
+        now = self.engine.clock.now_ms()
+        self.engine.writer.put_late(self.number, journey.seq, partial(journey.row, self.number, State.RUNNING, now))
 
     # --- the pump ---------------------------------------------------------------------------------------------
 

@@ -72,9 +72,16 @@ def effect_key(flow: str, message_id: str, step: str, branch: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def own_trace(message: Message) -> str:
+    """A trace id for a message that came without one: the store's mark and the message's number, which nobody else
+    has."""
+    mark = message.id.partition("-")[0].encode().hex()[:16]
+    return f"{mark:0<16}{message.ref:016x}"
+
+
 def traceparent(message: Message, key: str) -> str:
     """The W3C traceparent a call carries: the message's trace (its own if none came in), with the effect as the
     span."""
     inbound = message.trace
-    trace = inbound[3:35] if inbound else blake2b(message.id.encode(), digest_size=16).hexdigest()
+    trace = inbound[3:35] if inbound else own_trace(message)
     return f"00-{trace}-{key[:16]}-01"

@@ -53,8 +53,9 @@ class Recovery:
         progress = self._engine.store.progress
         for key, first in progress.blocked(flow.number):
             row = progress.get(flow.number, first)
-            waits = row is not None and row.state is not State.HELD
-            flow.lanes.restore(key, first, waits)
+            if row is not None and row.state is State.HELD:
+                row = progress.head(flow.number, key)
+            flow.lanes.restore(key, row.seq if row is not None else first, row is not None)
 
     async def _interrupted(self, flow: FlowRun) -> list[Journey]:
         rows = self._engine.store.progress.interrupted(flow.number)

@@ -46,7 +46,7 @@ class Moves:
     __slots__ = ("after", "audit", "claims", "counts", "edits", "entries", "marks", "progress")
 
     def __init__(self) -> None:
-        self.progress: dict[tuple[int, int], Progress] = {}
+        self.progress: dict[tuple[int, int], Progress | Callable[[], Progress]] = {}
         self.entries: list[Landed] = []
         self.edits: list[tuple[int, int, bytes, str]] = []
         self.claims: dict[int, tuple[int, int]] = {}
@@ -112,6 +112,12 @@ class Writer:
             moves.after.append(after)
         self._wake.set()
 
+    def put_late(self, flow: int, seq: int, row: Callable[[], Progress]) -> None:
+        """Store the row that `row` gives when the next commit is put together, unless a `put` comes first: most running
+        messages end before that."""
+        self.moves.progress[flow, seq] = row
+        self._wake.set()
+
     def wake(self) -> None:
         """Something was put into `moves` directly."""
         self._wake.set()
@@ -166,15 +172,16 @@ class Writer:
         for _, row in refused:
             key = (row.flow, row.state.word)
             counts[key] = counts.get(key, 0) + 1
+        rows = [row if isinstance(row, Progress) else row() for row in moves.progress.values()]
         work = Work(
             entries=[entry for unit in units for entry in unit.entries] + [entry for entry, _ in moves.entries],
-            progress=list(moves.progress.values()),
+            progress=rows,
             refused=refused,
             edits=moves.edits,
             claims=moves.claims,
             marks=moves.marks,
             counts=counts,
-            audit=[*moves.audit, *state_changes(moves)],
+            audit=[*moves.audit, *state_changes(rows)],
         )
         return units, moves, work
 
@@ -232,8 +239,8 @@ class Writer:
                 self._log.error("after_commit_failed", error=repr(error))
 
 
-def state_changes(moves: Moves) -> list[tuple[object, ...]]:
+def state_changes(rows: Sequence[Progress]) -> list[tuple[object, ...]]:
     """The audit's word on every row of a commit: one event with (flow, message, state, attempt) for each."""
-    if not moves.progress:
+    if not rows:
         return []
-    return [("state", [(row.flow, row.seq, int(row.state), row.attempt) for row in moves.progress.values()])]
+    return [("state", [(row.flow, row.seq, int(row.state), row.attempt) for row in rows])]

@@ -201,6 +201,11 @@ class Progresses(ABC):
         """The first HELD row of a key."""
 
     @abstractmethod
+    def head(self, flow: int, key: str) -> Progress | None:
+        """The first row of a key that is pending and not HELD: it may have a higher number than those behind it (a
+        dead letter that was taken up again and stands in line)."""
+
+    @abstractmethod
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
         """Every key with a row that is WAITING, IN_DOUBT, HELD, SPLIT or RUNNING, with its first number."""
 

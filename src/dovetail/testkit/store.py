@@ -131,6 +131,10 @@ class _Progresses(base.Progresses):
     def held(self, flow: int, key: str) -> Progress | None:
         return next((row for row in self._rows(flow, State.HELD) if row.key == key), None)
 
+    def head(self, flow: int, key: str) -> Progress | None:
+        states = [state for state in PENDING if state is not State.HELD]
+        return next((row for row in self._rows(flow, *states) if row.key == key), None)
+
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
         first: dict[str, int] = {}
         for row in self._rows(flow, *PENDING):

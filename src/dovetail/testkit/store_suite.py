@@ -354,6 +354,9 @@ async def held_and_blocked_go_by_key(open: Open) -> None:
     )
     assert store.progress.held(FLOW, "b") == state(2, State.HELD, key="b")
     assert store.progress.held(FLOW, "a") is None
+    assert store.progress.head(FLOW, "b") == state(1, State.WAITING, key="b")
+    assert store.progress.head(FLOW, "a") == state(4, State.SPLIT, key="a")
+    assert store.progress.head(FLOW, "d") is store.progress.head(OTHER, "z") is None
     assert dict(store.progress.blocked(FLOW)) == {"": 5, "a": 4, "b": 1, "c": 6}
     assert list(store.progress.blocked(OTHER)) == [("z", 1)]
     assert store.progress.pending(FLOW) == {

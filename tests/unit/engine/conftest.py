@@ -166,6 +166,7 @@ class Inlet(Source):
 
     async def open(self, context: Connecting) -> None:
         self.calls.append("open")
+        self.ran.clear()
 
     async def run(self, deliver: Deliver) -> None:
         self.calls.append("run")
@@ -453,11 +454,14 @@ class Rig:
         """Wait until something holds: looked at whenever the engine says something, and every so often in virtual time
         (what a fake does says nothing)."""
         deadline = self.clock.monotonic() + seconds
+        nap = 0.001
         while not holds():
             assert self.clock.monotonic() < deadline, "it never came true"
             self.watch.stirred.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.watch.stirred.wait(), 0.01)
+                nap *= 1.2
+                await asyncio.wait_for(self.watch.stirred.wait(), min(nap, 10.0))
+                nap = 0.001
 
     async def ended(self, flow: str, count: int) -> None:
         """Wait until so many messages of a flow have ended."""
@@ -501,9 +505,10 @@ class Rig:
     def audit(self) -> list[tuple[Any, ...]]:
         return [event for _, _, event in self.store.audit.events(0, 1_000_000)]
 
-    def quiet(self, flow: str) -> None:
-        """Nothing of the flow is in memory, and nothing that was counted up was not counted down."""
+    async def quiet(self, flow: str) -> None:
+        """Nothing of the flow stays in memory, and nothing that was counted up was not counted down."""
         running = self.engine.flows[flow]
+        await self.until(lambda: not self.engine._tasks and not len(running.lanes), 10.0)
         assert (running.running, len(running.active), len(running.ready), running._bytes) == (0, 0, 0, 0)
         assert not running.settle._splits and not self.engine._waiters
 

@@ -166,7 +166,7 @@ async def test_outcomes_decided_while_the_store_is_away_are_kept(rig: Any) -> No
     await rig.ended("g", 50)
     assert len(op.calls) == 50
     assert rig.check("f") == rig.check("g") == {"done": 50}
-    rig.quiet("f")
+    await rig.quiet("f")
 
 
 async def test_a_store_that_fails_for_good_leaves_nobody_waiting(rig: Any) -> None:

@@ -16,4 +16,4 @@ async def test_a_message_goes_through(rig: Any) -> None:
     await rig.ended("f", 2)
     assert sorted(op.refs) == seqs
     assert rig.check("f") == {"done": 2}
-    rig.quiet("f")
+    await rig.quiet("f")

@@ -49,6 +49,11 @@ class Progresses(base.Progresses):
         found = self._all("progress_key", where, (flow, key))
         return found[0] if found else None
 
+    def head(self, flow: int, key: str) -> Progress | None:
+        where = f"flow = ? AND key = ? AND state < 10 AND state != {State.HELD:d} ORDER BY seq LIMIT 1"
+        found = self._all("progress_key", where, (flow, key))
+        return found[0] if found else None
+
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
         # In pages, so that no snapshot is held open while the caller takes its time.
         sql = """SELECT key, min(seq) FROM progress INDEXED BY progress_key
