@@ -49,6 +49,7 @@ ATTRIBUTES = frozenset(
         "get",
         "__class__",
         "append",
+        "join",
         "extend",
         "run",
         "arity",

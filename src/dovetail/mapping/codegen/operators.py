@@ -239,7 +239,8 @@ class Operators(Base):
             names.append(value.name)
         self.out.ident = ident
         name = self.temp()
-        self.emit(f"{name} = {' + '.join(names)}")
+        joined = " + ".join(names) if len(names) < 12 else f"''.join(({', '.join(names)}))"
+        self.emit(f"{name} = {joined}")
         self.emit(f"if len({name}) > 256: long(S, {name})")
         self.out.ident = before
         return Val(name, "str", False)

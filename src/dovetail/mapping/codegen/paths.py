@@ -12,6 +12,7 @@ from .scope import Scope
 # The forms in which a path hands its value from step to step:
 #   one    a single item, even if it is a list
 #   value  a list stands for its items, UNDEFINED for none, anything else for itself
+#   context  as value, but where nothing is, the first step still runs once
 #   items  a Python list of items
 #   final  the finished value
 
@@ -39,7 +40,7 @@ class Paths(Base):
         single = ctx.single or node.steps[0].type == "variable" or ctx.kind == "obj"
         return Val(
             ctx.name, ctx.kind, trail=ctx.trail if node.steps[0].type != "variable" else None
-        ), "one" if single else "value"
+        ), "one" if single else "context"
 
     def finish(self, node: Node, current: Val, form: str) -> Val:
         """The path's value as seen from outside."""
@@ -100,9 +101,10 @@ class Paths(Base):
     def loop_step(self, node: Node, step: Node, current: Val, form: str, last: bool) -> tuple[Val, str]:
         found = self.temp()
         items = current.name
-        if form == "value":
+        if form in ("value", "context"):
             items = self.temp()
-            self.emit(f"{items} = {self.iterated(current.name, 'steps_of')}")
+            slow = "items_of" if form == "context" else "steps_of"
+            self.emit(f"{items} = {self.iterated(current.name, slow)}")
         self.emit(f"{found} = []")
         known: list[Val] = []
 
@@ -272,7 +274,8 @@ class Paths(Base):
 
     def tuples(self, current: Val, form: str) -> str:
         name = self.temp()
-        source = f"({current.name},)" if form == "one" else f"steps_of({current.name})"
+        slow = "items_of" if form == "context" else "steps_of"
+        source = f"({current.name},)" if form == "one" else f"{slow}({current.name})"
         self.emit(f"{name} = stream({source})")
         return name
 
