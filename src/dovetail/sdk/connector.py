@@ -101,6 +101,7 @@ class Operation(ABC):
     name: str
     repeat: Repeat
     target: str  # the breaker's and the rate budget's name: the system behind it, not the operation
+    timely: bool = False  # it keeps `call.timeout` itself, in all; the engine then needs no deadline of its own
 
     @abstractmethod
     async def call(self, call: Call) -> Reply:

@@ -21,6 +21,7 @@ from dovetail.connectors.http.faults import Fault, Unanswered, Unsent, Untrusted
 _MAX_HEAD = 64 * 1024
 _CHUNKED = 8  # how much larger than itself a body may come, in chunks
 _MAX_INTERIM = 16  # answers such as 100 and 103 before the real one
+_SWEEP = 0.05  # seconds between two looks at what is overdue
 _DOZED = 0.005  # seconds of idleness after which a connection is looked at before it is used
 
 
@@ -43,7 +44,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_chunks", "_fed", "_head", "_interim", "_limit", "_names", "_parser", "_pool", "_size",
-        "_status", "_transport", "_values", "_waiter", "alive", "since",
+        "_status", "_transport", "_values", "_waiter", "alive", "deadline", "seconds", "since",
     )  # fmt: skip
 
     def __init__(self, pool: Client) -> None:
@@ -54,15 +55,28 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self.alive = False
         self.since = 0.0
+        self.deadline = self.seconds = 0.0
 
-    def send(self, data: bytes, limit: int, head: bool) -> asyncio.Future[Response]:
-        """Write a request; the future ends with the answer or a `Fault`. `head`: the answer has no body."""
+    def send(self, data: bytes, limit: int, head: bool, deadline: float, seconds: float) -> asyncio.Future[Response]:
+        """Write a request; the future ends with the answer or a `Fault`. `head`: the answer has no body. `deadline`:
+        the
+        loop's time at which `seconds` are over."""
         self._limit, self._head = limit, head
+        self.deadline, self.seconds = deadline, seconds
         self._interim = 0
         self._begin()
         self._waiter = waiter = asyncio.get_running_loop().create_future()
         self._transport.write(data)
         return waiter
+
+    def late(self, now: float) -> bool:
+        """Whether an answer is due; if it is overdue, there is none any more."""
+        if self._waiter is None:
+            return False
+        if now >= self.deadline:
+            self._fail(Unanswered(f"no complete answer within {self.seconds:g} s"))
+            return False
+        return True
 
     def abort(self) -> None:
         """Cut it; what it was asked ends as unanswered."""
@@ -207,42 +221,47 @@ class Client:
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._count = 0  # connections that are there or on their way
         self._closed = False
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def request(self, data: bytes, *, seconds: float, limit: int, head: bool = False) -> Response:
         """Send one request and return its complete answer, `limit` bytes of body at most, all within `seconds`.
 
         Raises a `Fault`; cancelling is safe at any moment and cuts the connection if the request was sent.
         """
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None
-        before, expired, connection = task.cancelling(), False, None
-
-        def expire() -> None:
-            nonlocal expired
-            expired = True
-            task.cancel()
-
-        timer = loop.call_later(seconds, expire)
-        try:
-            connection = self._awake(loop.time()) or await self._acquire()
-            response = await connection.send(data, limit, head)
-        except BaseException as error:
-            if connection is not None and connection.alive:
-                connection.abort()
-            if not (expired and isinstance(error, asyncio.CancelledError) and task.uncancel() <= before):
-                raise
-            if connection is None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        connection = self._awake(now)
+        if connection is None:
+            try:
+                async with asyncio.timeout(seconds):
+                    connection = await self._acquire()
+            except TimeoutError:
                 raise Unsent(f"no connection to {self._host}:{self._port} within {seconds:g} s") from None
-            raise Unanswered(f"no complete answer within {seconds:g} s") from None
-        finally:
-            timer.cancel()
+        if self._sweep is None:
+            self._sweep = loop.call_later(_SWEEP, self._look_over)
+        try:
+            response = await connection.send(data, limit, head, now + seconds, seconds)
+        except BaseException:
+            if connection.alive:
+                connection.abort()
+            raise
         if connection.alive:
             self._release(connection)
         return response
 
+    def _look_over(self) -> None:
+        """Cut the calls whose time is over; one look at all of them is cheaper than a timer for each."""
+        loop = asyncio.get_running_loop()
+        now, due = loop.time(), False
+        for connection in list(self._open):
+            due |= connection.late(now)
+        self._sweep = loop.call_later(_SWEEP, self._look_over) if due else None
+
     async def close(self) -> None:
         """Cut all connections; calls under way end as unanswered or unsent."""
         self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
         for connection in list(self._open):
             connection.abort()
         while self._waiters:

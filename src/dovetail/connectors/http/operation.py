@@ -32,6 +32,8 @@ def head(method: str, target: str, host: str, headers: Mapping[str, str]) -> byt
 class HttpOperation(Operation):
     """See `OperationConfig`."""
 
+    timely = True
+
     def __init__(self, connection: HttpConnection, name: str, config: OperationConfig) -> None:
         self.name = f"{connection.name}.{name}"
         self.target = connection.name
