@@ -28,6 +28,8 @@ from .values import (
 )  # fmt: skip
 
 U = UNDEFINED
+#: numbers that come as amounts from the input
+AMOUNTS = frozenset((int, Decimal))
 #: what a field may be that is not simply an item of its sequence
 NESTED = LISTS | {type(U)}
 
@@ -361,6 +363,10 @@ def narrow(pair: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def add(left: Any, right: Any) -> Any:
+    if AMOUNTS.issuperset((left.__class__, right.__class__)):
+        quick = float(left) + float(right)
+        if -SAFE <= quick <= SAFE:
+            return quick
     pair = operands(left, right)
     if pair is None:
         return U
@@ -369,6 +375,10 @@ def add(left: Any, right: Any) -> Any:
 
 
 def subtract(left: Any, right: Any) -> Any:
+    if AMOUNTS.issuperset((left.__class__, right.__class__)):
+        quick = float(left) - float(right)
+        if -SAFE <= quick <= SAFE:
+            return quick
     pair = operands(left, right)
     if pair is None:
         return U
@@ -377,6 +387,10 @@ def subtract(left: Any, right: Any) -> Any:
 
 
 def multiply(left: Any, right: Any) -> Any:
+    if AMOUNTS.issuperset((left.__class__, right.__class__)):
+        quick = float(left) * float(right)
+        if -SAFE <= quick <= SAFE:
+            return quick
     pair = operands(left, right)
     if pair is None:
         return U
