@@ -50,8 +50,9 @@ class Watch:
             while not condition():  # noqa: ASYNC110 - a folder gives no signal
                 await asyncio.sleep(0.01)
 
-    async def emptied(self) -> None:
-        await self.until(lambda: not names(self.inbox))
+    async def emptied(self, *reports: str) -> None:
+        """Run until nothing is left in the folder and these reports are written."""
+        await self.until(lambda: not names(self.inbox) and all((self.bad / report).exists() for report in reports))
 
     def values(self) -> list[Any]:
         return [message.value for message in self.door.messages]
@@ -231,7 +232,7 @@ async def test_a_torn_line_of_collected_rows_is_no_trouble(folder: Path) -> None
 async def test_a_file_of_nothing_but_bad_rows_is_given_up(folder: Path) -> None:
     watch = Watch(folder, format="csv", batch=5, max_bad=7)
     watch.drop("junk.csv", "a,b\n" + "x\n" * 1000)
-    await watch.emptied()
+    await watch.emptied("junk.csv.report.json")
     assert len(watch.door.parked) == 10
     assert "more than 7 bad rows" in json.loads((watch.bad / "junk.csv.report.json").read_text())["reason"]
 
@@ -269,7 +270,7 @@ async def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(
     watch = Watch(folder, **config)
     watch.drop("x.csv", body)
     watch.drop("z.csv", b"a,b\n1,2")
-    await watch.emptied()
+    await watch.emptied("x.csv.report.json")
     assert (watch.bad / "x.csv").read_bytes() == body
     assert reason in json.loads((watch.bad / "x.csv.report.json").read_text())["reason"]
     assert len(watch.door.messages) == 1, "the next file is not held up"
@@ -279,7 +280,7 @@ async def test_a_whole_file_that_is_refused_is_quarantined(folder: Path) -> None
     watch = Watch(folder)
     watch.door.refuse = lambda message: Refused("no order", status=422)
     watch.drop("a.json", "{}")
-    await watch.emptied()
+    await watch.emptied("a.json.report.json")
     assert len(watch.door.parked) == 1
     assert json.loads((watch.bad / "a.json.report.json").read_text())["reason"].endswith("dead letter: no order")
 
