@@ -42,7 +42,7 @@ def test_ragged_rows(server: Dovetail, place: Path) -> None:
     assert sorted(dead) == [3, 4, 6, 9, 11]
     assert "2 fields where 3 are expected" in dead[3] and "4 fields where 3" in dead[4]
     assert "/quantity" in dead[6]
-    assert "never closed" in dead[9]
+    assert "a quote is opened here" in dead[9]
     assert "0xff" in dead[11]
 
     [report] = until("the report", lambda: list((place / "in/bad").glob("rows.*.report.json")))

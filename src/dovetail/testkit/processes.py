@@ -86,22 +86,41 @@ class Dovetail:
 
     def start(self, **environment: str) -> bool:
         """Start and wait until it serves; False if it ended first. `environment` is for this start alone."""
-        address = self.store / "server.json"
-        address.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "dovetail", "run", str(self.project), "--store", str(self.store)]
-        command += ["--port", "0", "--admin-port", "0", *self.options]
+        with contextlib.suppress(OSError):  # it says where the last one was
+            (self.store / "server.json").unlink()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, env={**os.environ, **self.environment, **environment}, stdout=log, stderr=log
+                self.command(), env={**os.environ, **self.environment, **environment}, stdout=log, stderr=log
             )
+        address = self.seen() / "server.json"
         until("the server is up", lambda: address.exists() or self.dead())
         if self.dead():
             return False
         place = json.loads(address.read_text())
         self.port = int(place["http"].rpartition(":")[2])
         self.admin = int(place["url"].rpartition(":")[2])
-        self.token = (self.store / "admin.token").read_text().strip()
+        self.token = (self.seen() / "admin.token").read_text().strip()
         return True
+
+    def command(self) -> list[str]:
+        """What is started. A subclass may put something around it."""
+        command = [
+            sys.executable,
+            "-m",
+            "dovetail",
+            "run",
+            str(self.project),
+            "--store",
+            str(self.store),
+            *self.options,
+        ]
+        for port in ("--port", "--admin-port"):
+            command += [] if port in self.options else [port, "0"]
+        return command
+
+    def seen(self) -> Path:
+        """The store's folder as this process sees it."""
+        return self.store
 
     def dead(self) -> bool:
         """Whether no process of it is running."""

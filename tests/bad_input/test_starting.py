@@ -1,0 +1,137 @@
+"""What keeps a server from starting is said in one line, with an exit code that tells whose move it is."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dovetail.testkit.processes import Dovetail
+
+PROJECT = Path(__file__).resolve().parents[1] / "flows/publish-subscribe"
+PROBLEMS, UNREACHABLE = 1, 3
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Dovetail]:
+    server = Dovetail(PROJECT, tmp_path, {"SYSTEMS_URL": "http://127.0.0.1:9"})
+    yield server
+    server.kill()
+
+
+def refuses(server: Dovetail, code: int, *says: str) -> str:
+    """It does not start; the last line says why, and there is no traceback."""
+    before = len(server.log())
+    assert not server.start()
+    assert server.process is not None
+    said = server.log()[before:]
+    assert server.process.returncode == code, said
+    assert "Traceback" not in said and "fault in Dovetail" not in said, said
+    last = said.splitlines()[-1]
+    assert last.startswith("dovetail: "), said
+    for words in says:
+        assert words in last, said
+    return said
+
+
+def used(server: Dovetail) -> Path:
+    """The file of a store that was used and closed."""
+    assert server.start(), server.log()
+    assert server.post("/orders", b'{"id":1,"customer":"c","total":0,"lines":[]}').status == 202
+    assert server.stop() == 0
+    return server.store / "store.db"
+
+
+def scribble(file: Path, start: int, length: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[start : start + length] = b"\xa5" * length
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda file: scribble(file, 0, 16), "is not a Dovetail store"),
+        (lambda file: scribble(file, 8192, 8192), "damaged"),
+        (lambda file: scribble(file, 100, 4000), "damaged"),
+        (lambda file: file.write_bytes(file.read_bytes()[:20_000]), "damaged"),
+        (lambda file: file.write_bytes(b"SQLite format 3\0" + b"\0" * 5000), "store.db"),
+        (lambda file: file.write_text("not even close"), "is not a Dovetail store"),
+        (lambda file: (file.unlink(), file.mkdir()), "Is a directory"),
+    ],
+    ids=["no header", "a page", "the schema", "cut off", "zeros", "text", "a folder"],
+)
+def test_a_damaged_store(server: Dovetail, spoil: Callable[[Path], object], says: str) -> None:
+    file = used(server)
+    spoil(file)
+    content = file.read_bytes() if file.is_file() else None
+    refuses(server, UNREACHABLE, says, "store.db")
+    assert content is None or file.read_bytes() == content, "it was left alone for whoever mends it"
+
+
+def test_a_store_of_a_newer_version_and_of_another_program(server: Dovetail) -> None:
+    import sqlite3
+
+    file = used(server)
+    database = sqlite3.connect(file)
+    database.execute("PRAGMA user_version = 999")
+    database.commit()
+    database.close()
+    refuses(server, UNREACHABLE, "newer Dovetail", "999")
+    file.unlink()
+    database = sqlite3.connect(file)
+    database.execute("CREATE TABLE customers (id)")
+    database.commit()
+    database.close()
+    refuses(server, UNREACHABLE, "another program")
+
+
+def test_a_store_that_is_in_use(server: Dovetail, tmp_path: Path) -> None:
+    assert server.start(), server.log()
+    assert server.process is not None
+    (tmp_path / "other").mkdir()
+    second = Dovetail(PROJECT, tmp_path / "other", server.environment)
+    second.store = server.store
+    refuses(second, UNREACHABLE, f"in use by process {server.process.pid}")
+    assert server.send("/orders", {"id": 2, "customer": "c", "total": 0, "lines": []}) == 202, "the first is unharmed"
+
+
+@pytest.mark.parametrize("option", ["--port", "--admin-port"])
+def test_a_port_that_is_taken(server: Dovetail, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        server.options = [option, port]
+        refuses(server, UNREACHABLE, "cannot listen", port, option, "in use")
+    assert server.start(), server.log()
+    assert str(server.port if option == "--port" else server.admin) == port
+
+
+def test_a_token_that_others_may_read(server: Dovetail) -> None:
+    used(server)
+    (server.store / "admin.token").chmod(0o644)
+    refuses(server, UNREACHABLE, "admin.token", "chmod 600")
+
+
+def test_a_store_folder_that_cannot_be(server: Dovetail, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    server.store = tmp_path / "file/store"
+    refuses(server, UNREACHABLE, "cannot be made")
+
+
+def test_a_variable_and_a_secret_that_are_not_set(tmp_path: Path) -> None:
+    server = Dovetail(PROJECT.parent / "webhooks", tmp_path, {"DOVETAIL_SECRET_SLACK": "a", "INBOX": "b"})
+    said = refuses(server, PROBLEMS, "problem(s)")
+    assert re.search(r"connections/target.yaml:\d+:\d+: error: the environment variable TARGET_URL is not set", said)
+    assert re.search(
+        r"flows/github.yaml:\d+:\d+: error: the secret 'github' is not set\n +set DOVETAIL_SECRET_GITHUB", said
+    )
+    assert "INBOX" not in said and "slack" not in said
+    assert not server.store.exists(), "nothing was begun"
+
+
+def test_a_folder_that_is_no_project(tmp_path: Path) -> None:
+    refuses(Dovetail(tmp_path, tmp_path), PROBLEMS, "not a Dovetail project", "dovetail new")
+    refuses(Dovetail(tmp_path / "missing", tmp_path), UNREACHABLE, "there is no folder")
