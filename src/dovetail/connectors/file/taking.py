@@ -74,7 +74,7 @@ class Taking:
         return found
 
     async def _portion(self, portion: Portion, codec: Framed, quarantine: Quarantine) -> None:
-        messages = [self._message(line, value) for line, value in portion]
+        messages = self._messages(portion)
         refusals = [self._refusal(value) for _, value in portion]
         ids = [f"{self._content}:{line}" for line, _ in portion]
         receipts = await self._hand_over(messages, ids, refusals if any(refusals) else None)
@@ -87,15 +87,18 @@ class Taking:
             await THREADS.run(quarantine.add, self._content, rows)
         self._context.mark("reading", [self._content, portion[-1][0], self.bad])
 
-    def _message(self, line: int, value: Any) -> Message:
-        json = self._context.codecs.by_name("json")
-        attributes: dict[str, Any] = {
-            "codec": json, "source": "file", "type": "dovetail.file.row", "subject": self._name,
-            "headers": {"file-name": self._name, "file-line": str(line)}, "time_ms": self._context.clock.now_ms(),
-        }  # fmt: skip
-        if isinstance(value, BadRecord):
-            return Message(value.raw.encode(), **attributes)
-        return Message(None, value=value, **attributes)
+    def _messages(self, portion: Portion) -> list[Message]:
+        """One for each row; a bad one has its text for a body, so that a person can mend it."""
+        name, now, json = self._name, self._context.clock.now_ms(), self._context.codecs.by_name("json")
+        messages: list[Message] = []
+        for line, value in portion:
+            headers = {"file-name": name, "file-line": str(line)}
+            message = Message(
+                None, value=value, codec=json, headers=headers, source="file", type="dovetail.file.row", subject=name,
+                time_ms=now,
+            )  # fmt: skip
+            messages.append(message.with_body(value.raw.encode()) if isinstance(value, BadRecord) else message)
+        return messages
 
     def _refusal(self, value: Any) -> Refused | None:
         return Refused(f"{self._name}: {value.error}", code="unreadable") if isinstance(value, BadRecord) else None
