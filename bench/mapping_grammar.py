@@ -68,7 +68,7 @@ class Grammar:
     def scalar(self) -> Any:
         roll = self.dice.random()
         if roll < 0.45:
-            return self.pick([0, 1, 2, 3, 5, 10, -4, 2.5, 0.1, 1e21, 100000])
+            return self.pick([0, 1, 2, 3, 5, 10, -4, 2.5, 0.1, 1e12, 100000])
         if roll < 0.85:
             return self.pick(STRINGS)
         return self.pick([True, False, None, []])

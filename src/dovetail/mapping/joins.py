@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .runtime import Term, append, grouped, ordered, pick, select
+from .ordering import Term, ordered
+from .runtime import append, grouped, pick, select
 from .values import LISTS, UNDEFINED
 
 U = UNDEFINED

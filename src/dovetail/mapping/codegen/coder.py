@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import invoke, joins, runtime, transform
+from .. import arithmetic, comparing, invoke, joins, ordering, runtime, transform
 from ..limits import Limits
 from ..nodes import Node
 from ..values import (
@@ -272,8 +272,12 @@ ENVIRONMENT: dict[str, Any] = {
     "U": UNDEFINED, "N": UNBOUND, "Seq": Seq, "Kept": Kept, "Cons": Cons, "Lambda": Lambda, "Native": Native,
     "TailCall": TailCall, "EMPTY": EMPTY, "LISTS": LISTS, "FLAT": FLAT, "SAFE": SAFE, "normal": normal,
     "settle": settle, "known": known, "Function": Function,
-    **{name: value for module in (runtime, invoke, joins, transform) for name, value in vars(module).items()
-       if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")},
+    **{
+        name: value
+        for module in (runtime, comparing, arithmetic, ordering, invoke, joins, transform)
+        for name, value in vars(module).items()
+        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
+    },
     "HOLE": invoke.HOLE,
     "__builtins__": {"enumerate": enumerate, "len": len, "int": int, "float": float, "str": str, "dict": dict,
                      "bool": bool, "list": list, "tuple": tuple},

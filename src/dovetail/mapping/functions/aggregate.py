@@ -8,8 +8,9 @@ import operator
 from decimal import Decimal
 from typing import Any
 
+from ..arithmetic import divide, rounded, tidy
+from ..comparing import exact
 from ..invoke import HOLE
-from ..runtime import divide, exact, rounded, tidy
 from ..values import LISTS, UNDEFINED, Exact
 from .declare import Declared, function
 

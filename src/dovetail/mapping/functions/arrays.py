@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import runtime
+from .. import comparing, ordering, runtime
 from ..errors import MappingError
 from ..invoke import call
 from ..values import LISTS, NUMBERS, UNDEFINED, Seq
@@ -57,10 +57,10 @@ def sort(state: Any, items: Any, after: Any = U) -> Any:
         return items
     state.cells(len(items))
     if after is not U:
-        return runtime.merge_sort(list(items), lambda one, two: runtime.truth(ask(state, after, one, two)))
+        return ordering.merge_sort(list(items), lambda one, two: comparing.truth(ask(state, after, one, two)))
     if not all(one.__class__ in NUMBERS for one in items) and not all(one.__class__ is str for one in items):
         raise MappingError("D3070", index=1)
-    return sorted(items, key=runtime.plain)
+    return sorted(items, key=comparing.plain)
 
 
 def ask(state: Any, after: Any, one: Any, two: Any) -> Any:
@@ -85,7 +85,7 @@ def distinct(state: Any, items: Any) -> Any:
             seen.add(one)
         else:
             state.charge(others)
-            if any(runtime.same(one, other) for other in others):
+            if any(comparing.same(one, other) for other in others):
                 continue
             others.append(one)
         found.append(one)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..comparing import truth
 from ..errors import MappingError
 from ..invoke import arity, call
-from ..runtime import truth
 from ..values import UNDEFINED, Seq
 from .declare import Declared, function
 

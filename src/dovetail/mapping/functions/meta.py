@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..comparing import truth
 from ..errors import MappingError
-from ..runtime import truth
 from ..values import UNDEFINED
 from .declare import Declared, function
 

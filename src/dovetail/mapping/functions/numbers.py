@@ -7,10 +7,10 @@ import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
+from ..arithmetic import double, rounded, tidy
+from ..comparing import number as usable
 from ..errors import MappingError
 from ..invoke import HOLE
-from ..runtime import double, rounded, tidy
-from ..runtime import number as usable
 from ..values import DECIMALS, NUMBERS, UNDEFINED, Exact
 from .declare import Declared, function
 from .text import double_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from .. import runtime
+from .. import comparing, runtime
 from ..transform import copy
 from ..values import LISTS, UNDEFINED, Exact, Lambda, Seq
 from .declare import Declared, function
@@ -74,13 +74,13 @@ def clone(state: Any, value: Any) -> Any:
 @function(FUNCTIONS, "<x-:b>", ("$boolean([0, 1])", True), ('$boolean("")', False))
 def boolean(value: Any) -> Any:
     """The value as a boolean: empty texts, arrays and objects, 0, null and functions are false."""
-    return U if value is U else runtime.truth(value)
+    return U if value is U else comparing.truth(value)
 
 
 @function(FUNCTIONS, "<x-:b>", ("$not(0)", True))
 def not_(value: Any) -> Any:
     """The opposite of `$boolean`."""
-    return U if value is U else not runtime.truth(value)
+    return U if value is U else not comparing.truth(value)
 
 
 @function(FUNCTIONS, "<x:s>", ("$type([])", "array"), ("$type(null)", "null"))
@@ -90,7 +90,7 @@ def type_(value: Any) -> Any:
         return U
     kind = value.__class__
     if kind is float:
-        runtime.number(value)
+        comparing.number(value)
         return "number" if value == value else "object"
     found = TYPES.get(kind)
     if found is None:

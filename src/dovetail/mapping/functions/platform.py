@@ -14,8 +14,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
 from ...errors import Rejected
+from ..comparing import equal, exact
 from ..errors import MappingError
-from ..runtime import equal, exact
 from ..values import NUMBERS, UNDEFINED, Exact
 from .declare import Declared, function
 from .text import quoted
