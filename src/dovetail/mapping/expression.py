@@ -13,7 +13,7 @@ from .codegen.coder import Place
 from .codegen.trail import Trail
 from .errors import MappingError
 from .functions.registry import BUILTINS, native
-from .limits import Limits, State
+from .limits import Environment, Limits, State
 from .parser import parse
 from .values import UNDEFINED, Exact, Native
 
@@ -42,10 +42,11 @@ class Expression:
             deep.locate(text, 0, 0, None)
             raise deep from None
         self._run = self._program.run
+        self._open = self._program.bound
         self._stateful = self._program.stateful or self._program.undefined_inside
 
     def evaluate(
-        self, input: Any = UNDEFINED, bindings: Mapping[str, Any] | None = None, *, environment: Any = None
+        self, input: Any = UNDEFINED, bindings: Mapping[str, Any] | None = None, *, environment: Environment | None = None
     ) -> Any:
         """The expression's value on `input`, UNDEFINED if it has none.
 
@@ -53,7 +54,7 @@ class Expression:
         `$millis` and `$random` see (`now_ms`, `random()`), the machine's own by default. Raises MappingError.
         """
         try:
-            if bindings:
+            if bindings and self._open:
                 return self._bound(input, bindings, environment)
             if self._stateful:
                 value = self._run(input, NOTHING, State(self.limits, input, NOTHING, self, environment))
@@ -100,10 +101,9 @@ class Expression:
     def _bound(self, input: Any, bindings: Mapping[str, Any], environment: Any) -> Any:
         """Evaluate with variables; those that hide a built-in ask for a program of their own."""
         program = self._for(bindings)
-        given = {
-            name: native(name, value) if isinstance(value, types.FunctionType | types.MethodType) else value
-            for name, value in bindings.items()
-        }
+        given = bindings
+        if not CALLABLE.isdisjoint(map(type, bindings.values())):
+            given = {name: native(name, one) if type(one) in CALLABLE else one for name, one in bindings.items()}
         try:
             value = program.run(input, given, State(self.limits, input, given, self, environment))
         except MappingError as error:
@@ -157,6 +157,8 @@ def at_fault(error: MappingError, place: Place) -> Trail | None:
     return place.trails[which] if which < len(place.trails) else None
 
 
+#: plain Python functions among the bindings become functions of the language
+CALLABLE = frozenset((types.FunctionType, types.MethodType, types.BuiltinFunctionType))
 NOTHING: dict[str, Any] = {}
 
 

@@ -11,7 +11,6 @@ OPERATORS = frozenset(".[]{}(),@#;:?+-*/%|=<>^&!~")
 PAIRS = frozenset(("..", ":=", "!=", ">=", "<=", "**", "~>", "?:", "??"))
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
-BLANKS = " \t\n\r\v"
 
 _blank = re.compile(r"[ \t\n\r\v]*")
 _number = re.compile(r"(?:0|[1-9][0-9]*)(\.[0-9]+)?([Ee][-+]?[0-9]+)?")

@@ -154,10 +154,6 @@ def settle(items: list[Any]) -> Any:
     return Seq(items) if count else UNDEFINED
 
 
-def is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
 def is_number(value: Any) -> bool:
     return value.__class__ in NUMBERS
 

@@ -88,7 +88,9 @@ class Program:
         self.run = run
         self.places = places
         self.builtins = builtins
+        #: whether it needs the account of an evaluation, and whether bindings can make a difference to it
         self.stateful = True
+        self.bound = True
         self.undefined_inside = False
 
 
@@ -267,6 +269,7 @@ def known(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 _state = re.compile(r"\bS\b")
+_bindings = re.compile(r"\bB\b")
 
 ENVIRONMENT: dict[str, Any] = {
     "U": UNDEFINED, "N": UNBOUND, "Seq": Seq, "Kept": Kept, "Cons": Cons, "Lambda": Lambda, "Native": Native,
@@ -298,7 +301,8 @@ def compile_tree(
     exec(code, world)
     program = Program(world["main"], coder.places, frozenset(coder.used))
     source = coder.out
-    lines = (line for made in (source.main, *source.defs.values()) for _, line, _ in made.lines)
+    lines = [line for made in (source.main, *source.defs.values()) for _, line, _ in made.lines]
     program.stateful = any(_state.search(line) for line in lines)
+    program.bound = bool(coder.used) or any(_bindings.search(line) for line in lines)
     program.undefined_inside = coder.regexes or not coder.used.isdisjoint(("decimal", "eval"))
     return program
