@@ -46,7 +46,11 @@ class Expression:
         self._stateful = self._program.stateful or self._program.undefined_inside
 
     def evaluate(
-        self, input: Any = UNDEFINED, bindings: Mapping[str, Any] | None = None, *, environment: Environment | None = None
+        self,
+        input: Any = UNDEFINED,
+        bindings: Mapping[str, Any] | None = None,
+        *,
+        environment: Environment | None = None,
     ) -> Any:
         """The expression's value on `input`, UNDEFINED if it has none.
 
