@@ -91,9 +91,8 @@ class Loading:
         names = self._names(frozenset(reader.contract_refs()))
         self._check_flows(names)
         self._across_flows()
-        whole = all(flow and (source is None) == (flow.source is None) for _, flow, source in self._heads.values())
         unset = any(problem.code in ("variable-missing", "secret-missing") for problem in reader.problems)
-        if unset or not whole or len(self._connections) < len(names.operations) or len(self._heads) < len(names.flows):
+        if unset or not self._all_flows_read() or len(self._connections) < len(names.operations):
             return None
         return self._made(head, environment, folder, maps, contracts)
 
@@ -140,6 +139,8 @@ class Loading:
             ):
                 self._unsafe(uses)
         self._taken_routes()
+        if not self._all_flows_read():
+            return  # who knows what the others publish
         published = [use for uses in self._uses.values() for use in uses.publishes]
         subscribed = [use for uses in self._uses.values() for use in uses.subscribes]
         self._unheard(published, {topic for topic, _ in subscribed}, "no flow subscribes to", "unheard-topic")
@@ -154,6 +155,11 @@ class Loading:
             )
             hint = "write on_failure: {in_doubt: park} (a person decides) or {in_doubt: retry} (it may be done twice)"
             self._say(place, message, hint, "unsafe-repeat")
+
+    def _all_flows_read(self) -> bool:
+        return len(self._heads) == len(self.reader.names("flows")) and all(
+            flow and (source is None) == (flow.source is None) for _, flow, source in self._heads.values()
+        )
 
     def _taken_routes(self) -> None:
         taken: dict[str, str] = {}
