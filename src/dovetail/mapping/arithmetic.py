@@ -135,6 +135,13 @@ def tidy(value: float) -> Any:
     return value
 
 
+def proper(value: float) -> Any:
+    """As `tidy`, for a number that becomes a result or part of one: JSON has no infinity."""
+    if value - value != 0.0:
+        raise MappingError("D1001", value=str(value))
+    return tidy(value)
+
+
 def spread(state: Any, left: Any, right: Any) -> Any:
     """`left..right` as a list, UNDEFINED if it is empty."""
     one, two = whole(left, "T2003"), whole(right, "T2004")

@@ -106,6 +106,13 @@ def test_numbers_come_out_as_they_went_in() -> None:
     assert value("$max([amount, 5])", data) == Decimal("19.90")
 
 
+def test_numbers_that_json_lacks_are_refused() -> None:
+    for text in ("1 / 0", "{'a': 0 / 0}", "[-1 / 0]", "(1 > 0 ? 1 / 0)", "1e308 * 10"):
+        assert fault(text).code == "D1001"
+    assert fault("$string(1 / 0)").code == "D3001"
+    assert value("1 / 0 > 5") is True
+
+
 def test_bindings_are_variables_and_may_hide_built_ins() -> None:
     assert value("$x & $y.z", x="a", y={"z": "b"}) == "ab"
     assert value("$missing") is UNDEFINED

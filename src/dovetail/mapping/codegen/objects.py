@@ -57,7 +57,7 @@ class Objects(Base):
         """A computed number as it leaves for the outside."""
         if value.kind == "num" and not isinstance(value.const, int | float):
             value = self.atom(value)
-            return f"(tidy({value.name}) if {value.name}.__class__ is float else {value.name})"
+            return f"(proper({value.name}) if {value.name}.__class__ is float else {value.name})"
         return value.name
 
     def construct(self, node: Node, ctx: Ctx) -> Val:

@@ -93,7 +93,7 @@ class Operators(Base):
         self.emit(f"{name} = {one.name}")
         self.out.close()
         self.out.open("else:")
-        two = Val("U") if node.otherwise is None else self.value(node.otherwise, ctx)
+        two = Val("U", one.kind) if node.otherwise is None else self.value(node.otherwise, ctx)
         self.emit(f"{name} = {two.name}")
         self.out.close()
         return Val(name, one.kind if one.kind == two.kind else "any", one.maybe or two.maybe)
