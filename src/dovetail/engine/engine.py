@@ -196,6 +196,17 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """As `spawn`, for work that handles all its errors and calls `release` at its end."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        return task
+
+    def release(self, task: asyncio.Task[None] | None) -> None:
+        """Kept work is at its end."""
+        if task is not None:
+            self._tasks.discard(task)
+
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:

@@ -344,21 +344,24 @@ class FlowRun:
                 self.settle.result(result)
                 self.settle.leftovers(journey for journey in batch if journey.seq not in going)
                 for message in out:
-                    self.engine.spawn(self._tail(version, message, stop))
+                    journey = self.active[message.ref]
+                    journey.task = self.engine.keep(self._tail(version, journey, message, stop))
         except (Exception, asyncio.CancelledError) as error:
             self.settle.broken(batch, uncancelled(error))
         finally:
             self.pump_soon()
 
-    async def _tail(self, version: Compiled, message: Message, start: int) -> None:
-        journey = self.active[message.ref]
+    async def _tail(self, version: Compiled, journey: Journey, message: Message, start: int) -> None:
+        task = journey.task
         try:
-            result = await version.chain.span([message], self.context, start, version.length)
+            result = await version.chain.rest(message, self.context, start)
             self.settle.result(result)
-            self.settle.leftovers((journey,))
+            if journey.busy:
+                self.settle.leftovers((journey,))
         except (Exception, asyncio.CancelledError) as error:
             self.settle.broken([journey], uncancelled(error))
         finally:
+            self.engine.release(task)
             if self.ready:
                 self.pump_soon()
 

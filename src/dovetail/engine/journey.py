@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ class Journey:
 
     __slots__ = (
         "at", "attempt", "busy", "floating", "key", "last", "memo", "message", "outbox", "parent", "parts", "recorded",
-        "reply", "seq", "start", "version",
+        "reply", "seq", "start", "task", "version",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,7 @@ class Journey:
         self.last: bool | None = None  # what a step was told when it asked whether this is the last attempt
         self.floating = False  # its entry names no version (a topic's): its first row must
         self.reply: tuple[Message, int] | None = None
+        self.task: asyncio.Task[None] | None = None  # runs it on its own, if one does
 
     @property
     def notes(self) -> Memo:

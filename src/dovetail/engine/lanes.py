@@ -71,6 +71,11 @@ class Lanes:
             lane.queue.append(journey)
         return False
 
+    def followed(self, key: str) -> bool:
+        """Whether somebody stands behind the key's head."""
+        lane = self._lanes.get(key)
+        return lane is not None and (bool(lane.queue) or lane.held)
+
     def wait(self, journey: Journey) -> None:
         """The head goes to disk to wait; those behind it follow, so that a long wait costs no memory."""
         lane = self._lanes[journey.key or ""]

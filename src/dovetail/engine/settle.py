@@ -81,6 +81,8 @@ class Settler:
         if journey.parent and not journey.redriven:
             self._part_ended(journey.parent)
         self._engine.writer.put(row, state.word, partial(self._flushed, journey, state, reason))
+        if journey.key is not None and flow.lanes.followed(journey.key):
+            self._engine.writer.wake()
 
     def _flushed(self, journey: Journey, state: State, reason: str) -> None:
         """Its end is on disk: only now may the next one of its key begin."""

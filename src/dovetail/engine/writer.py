@@ -81,6 +81,7 @@ class Writer:
     """The only one who commits. `run` is its task; everything else is synchronous and cheap."""
 
     most_entries = 4000
+    linger = 0.002  # seconds that outcomes wait for company while nobody waits for them
     pause = 0.5  # seconds between tries while the store takes nothing
 
     def __init__(self, store: Store, clock: Clock, observer: Observer, hook: Hook, log: Log) -> None:
@@ -91,6 +92,8 @@ class Writer:
         self.waiting = 0  # entries at the doors that no commit has taken yet
         self.available = True
         self._wake = asyncio.Event()
+        self._urgent = False  # somebody waits for the next commit
+        self._hurry: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.resumed: list[After] = []  # told when the store takes work again
         self.before: Callable[[int], None] = lambda count: None  # asked for claims just before a commit is put together
         self.landed: Callable[[list[Landed]], None] = lambda landed: None  # told of every accepted message, in order
@@ -99,7 +102,7 @@ class Writer:
         """Queue a unit for the next commit."""
         self._units.append(unit)
         self.waiting += len(unit.entries) + len(unit.refused)
-        self._wake.set()
+        self.wake()
 
     def put(self, row: Progress, word: str | None = None, after: After | None = None) -> None:
         """Store this row with the next commit; `word` counts an end; `after` is called once it is flushed."""
@@ -119,14 +122,16 @@ class Writer:
         self._wake.set()
 
     def wake(self) -> None:
-        """Something was put into `moves` directly."""
+        """Something was put into `moves` directly, or somebody waits for what is there."""
+        self._urgent = True
+        self._no_more()
         self._wake.set()
 
     async def barrier(self) -> None:
         """Return when everything queued up to now has been flushed."""
         done = asyncio.get_running_loop().create_future()
         self.moves.after.append(lambda: None if done.done() else done.set_result(None))
-        self._wake.set()
+        self.wake()
         await done
 
     def note(self, event: tuple[object, ...]) -> None:
@@ -142,10 +147,27 @@ class Writer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._units or self.moves or not self.available:
+                    if not self._urgent and self.available:
+                        await self._company()
+                    self._urgent = False
                     await self._commit()
         except Exception as error:
             self._give_up(error)
             raise
+
+    async def _company(self) -> None:
+        """Let more outcomes come before they are flushed together, but not longer than until somebody waits."""
+        loop = asyncio.get_running_loop()
+        self._hurry = loop.create_future()
+        timer = loop.call_later(self.linger, self._no_more)
+        try:
+            await self._hurry
+        finally:
+            timer.cancel()
+
+    def _no_more(self) -> None:
+        if not self._hurry.done():
+            self._hurry.set_result(None)
 
     def _give_up(self, error: Exception) -> None:
         """Nothing will ever be committed again: those who wait at the doors must not wait for ever."""
