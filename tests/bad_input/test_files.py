@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def test_ragged_rows(server: Dovetail, place: Path) -> None:
     kept = (place / "in/bad" / said["rows"]).read_text().splitlines()
     assert kept[:4] == ["sku;quantity;text", "B;2", "C;3;one;too many", "E;five;not a number"]
     until("the file is in the archive", lambda: (place / "in/done/rows.csv").exists())
+
+    [wrong] = [message for message in server.messages(flow="rows", state="dead") if "/quantity" in message["reason"]]
+    mended = base64.b64encode(b'{"sku": "E", "quantity": "5", "text": "mended"}').decode()
+    assert server.ask("POST", "/api/redrive", {"by": "clerk", "ids": [wrong["id"]], "body": mended})["redriven"]
+    until("the mended row came through", lambda: (place / "out/rows/E").exists())
+    flows = server.settled()
+    assert (flows["rows"]["done"], flows["rows"]["dead"]) == (6, 4)
 
 
 def test_files_without_a_meaning(server: Dovetail, place: Path) -> None:

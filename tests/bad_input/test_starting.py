@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from dovetail.testkit.processes import Dovetail
@@ -37,11 +39,20 @@ def refuses(server: Dovetail, code: int, *says: str) -> str:
     return said
 
 
-def used(server: Dovetail) -> Path:
-    """The file of a store that was used and closed."""
+@pytest.fixture(scope="module")
+def good_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that was used and closed."""
+    server = Dovetail(PROJECT, tmp_path_factory.mktemp("good"), {"SYSTEMS_URL": "http://127.0.0.1:9"})
     assert server.start(), server.log()
     assert server.post("/orders", b'{"id":1,"customer":"c","total":0,"lines":[]}').status == 202
     assert server.stop() == 0
+    return server.store
+
+
+@pytest.fixture
+def used(server: Dovetail, good_store: Path) -> Path:
+    """The server's store, which was used before: its file."""
+    shutil.copytree(good_store, server.store)
     return server.store / "store.db"
 
 
@@ -64,28 +75,24 @@ def scribble(file: Path, start: int, length: int) -> None:
     ],
     ids=["no header", "a page", "the schema", "cut off", "zeros", "text", "a folder"],
 )
-def test_a_damaged_store(server: Dovetail, spoil: Callable[[Path], object], says: str) -> None:
-    file = used(server)
-    spoil(file)
-    content = file.read_bytes() if file.is_file() else None
+def test_a_damaged_store(server: Dovetail, used: Path, spoil: Callable[[Path], object], says: str) -> None:
+    spoil(used)
+    content = used.read_bytes() if used.is_file() else None
     refuses(server, UNREACHABLE, says, "store.db")
-    assert content is None or file.read_bytes() == content, "it was left alone for whoever mends it"
+    assert content is None or used.read_bytes() == content, "it was left alone for whoever mends it"
 
 
-def test_a_store_of_a_newer_version_and_of_another_program(server: Dovetail) -> None:
-    import sqlite3
-
-    file = used(server)
-    database = sqlite3.connect(file)
-    database.execute("PRAGMA user_version = 999")
-    database.commit()
+def execute(file: Path, sql: str) -> None:
+    with apsw.Connection(str(file)) as database:
+        database.execute(sql)
     database.close()
+
+
+def test_a_store_of_a_newer_version_and_of_another_program(server: Dovetail, used: Path) -> None:
+    execute(used, "PRAGMA user_version = 999")
     refuses(server, UNREACHABLE, "newer Dovetail", "999")
-    file.unlink()
-    database = sqlite3.connect(file)
-    database.execute("CREATE TABLE customers (id)")
-    database.commit()
-    database.close()
+    used.unlink()
+    execute(used, "CREATE TABLE customers (id)")
     refuses(server, UNREACHABLE, "another program")
 
 
@@ -109,8 +116,7 @@ def test_a_port_that_is_taken(server: Dovetail, option: str) -> None:
     assert str(server.port if option == "--port" else server.admin) == port
 
 
-def test_a_token_that_others_may_read(server: Dovetail) -> None:
-    used(server)
+def test_a_token_that_others_may_read(server: Dovetail, used: Path) -> None:
     (server.store / "admin.token").chmod(0o644)
     refuses(server, UNREACHABLE, "admin.token", "chmod 600")
 
@@ -130,6 +136,12 @@ def test_a_variable_and_a_secret_that_are_not_set(tmp_path: Path) -> None:
     )
     assert "INBOX" not in said and "slack" not in said
     assert not server.store.exists(), "nothing was begun"
+
+
+def test_a_project_of_a_newer_format(tmp_path: Path) -> None:
+    (tmp_path / "dovetail.yaml").write_text("project: tomorrow\ndovetail: 2\nnobody: knows this yet\n")
+    said = refuses(Dovetail(tmp_path, tmp_path), PROBLEMS, "1 problem(s)")
+    assert "dovetail.yaml:2:11: error: this project is written in format 2" in said and "newer Dovetail" in said
 
 
 def test_a_folder_that_is_no_project(tmp_path: Path) -> None:

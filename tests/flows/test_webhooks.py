@@ -73,8 +73,11 @@ def test_every_github_delivery(server: Dovetail, inbox: Path, data: Path) -> Non
     assert kept == {Path(f.parent.name) / f"d-{n}.json": f.read_bytes() for n, f in enumerate(files)}
 
 
-def test_shopify_as_it_came(server: Dovetail, target: Recorder, data: Path) -> None:
-    bodies = [file.read_bytes() for file in sorted((data / "webhooks-events/shopify").glob("*.json"))]
+def test_documents_of_all_kinds_as_they_came(server: Dovetail, target: Recorder, data: Path) -> None:
+    folder = data / "webhooks-events"
+    kinds = ("shopify", "slack-api-responses", "slack-interactive-scim-audit", "cloudevents-formats")
+    bodies = [file.read_bytes() for kind in kinds for file in sorted((folder / kind).rglob("*.json"))]
+    assert len(bodies) >= 14
     for body in bodies:
         assert from_shopify(server, "/hooks/shopify", body).status == 202
     server.settled(shopify=len(bodies))
