@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test lint oracle bench clean
 
 setup: $(READY)
 
@@ -25,7 +25,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# The mapping language's reference implementation, which the tests compare ours with. Needs node and npm.
+oracle:
+	bash tools/oracle.sh
+
+test: lint oracle
 	$(BIN)/pytest -n 2 $(ARGS)
 
 bench: setup
