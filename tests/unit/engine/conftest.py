@@ -314,7 +314,8 @@ class Cut(Step):
 class Rig:
     """Builds flows, runs engines on one store after the other, and looks at what is on disk."""
 
-    Apply, Act, Whole, Cut, Op, Drain, Expr, Check, Dropping = Apply, Act, Whole, Cut, Op, Drain, Expr, Check, Dropping
+    Apply, Act, Whole, Cut, Op, Drain = Apply, Act, Whole, Cut, Op, Drain
+    named = staticmethod(named)
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder, self.kind = folder, kind

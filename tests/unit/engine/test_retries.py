@@ -140,7 +140,9 @@ async def test_the_horizon_ends_it_too(rig: Any) -> None:
 
 async def test_what_never_works_dies_at_once(rig: Any) -> None:
     def boom(message: Message) -> None:
-        raise {1: ValueError("odd \udc80"), 2: Rejected("no", code="http_400"), 3: RecursionError("deep")}[message.value]
+        raise {1: ValueError("odd \udc80"), 2: Rejected("no", code="http_400"), 3: RecursionError("deep")}[
+            message.value
+        ]
 
     rig.flow("f", rig.Apply("a", boom))
     await rig.start()
