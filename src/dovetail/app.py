@@ -166,9 +166,8 @@ class Server:
 
 
 def settle_memory() -> None:
-    """Leave what start-up made out of garbage collection, and collect less often: messages hold no cycles, so nearly
-    all of
-    their memory is freed without it."""
+    """Leave what start-up made out of garbage collection, and collect less often: messages hold no cycles, so
+    nearly all of their memory is freed without it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -18,10 +18,10 @@ from dovetail.message.message import Message
 class Receipt(msgspec.Struct, frozen=True):
     """What became of one message at the door.
 
-    Accepted: `id` is its name and `ref` its number (the first acceptance's, when `duplicate`). `reply` is the flow's
-    answer when the delivery waited for one, `status` the HTTP status it chose. Not accepted: `error` says why and
-    nothing
-    was kept, or, with `parked`, that the message is kept as a dead letter because nobody was there to be told.
+    Accepted: `id` is its name and `ref` its number (the first acceptance's, when `duplicate`). `reply` is the
+    flow's answer when the delivery waited for one, `status` the HTTP status it chose. Not accepted: `error` says
+    why and nothing was kept, or, with `parked`, that the message is kept as a dead letter because nobody was there
+    to be told.
     """
 
     id: str = ""

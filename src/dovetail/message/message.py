@@ -39,8 +39,8 @@ OPAQUE = OpaqueCodec()
 
 
 class Message:
-    """One message in flight. Treat it as frozen: `with_value`, `with_body`, `with_headers` and `with_var` make a new
-    one.
+    """One message in flight. Treat it as frozen: `with_value`, `with_body`, `with_headers` and `with_var` make a
+    new one.
 
     `id`, `source`, `type`, `time_ms` and `subject` are the CloudEvents attributes. `ref` is the journal's number of
     the accepted message that this one descends from (0 before acceptance): every effect is traced to it. `variables`

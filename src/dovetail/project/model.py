@@ -49,8 +49,8 @@ class ConnectionText:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A checked project. `maps` are mapping texts by path; `contracts` by `name@version`; `files` everything that was
-    read."""
+    """A checked project. `maps` are mapping texts by path; `contracts` by `name@version`; `files` everything that
+    was read."""
 
     head: ProjectFile
     environment: str
@@ -70,8 +70,7 @@ class Project:
 
 def text_of(project: Project, text: str) -> tuple[str, str]:
     """(mapping text, file it stands in or "") of a field that holds an expression or names a `.jsonata` file.
-    KeyError if the
-    file is not there."""
+    KeyError if the file is not there."""
     if text.endswith(".jsonata") and "\n" not in text:
         return project.maps[text], text
     return text, ""

@@ -88,7 +88,8 @@ class Context(Protocol):
         ...
 
     def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
-        """End this pass of `message` here; its parts go on as messages of their own, and it ends when all have ended.
+        """End this pass of `message` here; its parts go on as messages of their own, and it ends when all have
+        ended.
 
         A message that was split appears in no list of the step's result. Without parts it is done.
         """

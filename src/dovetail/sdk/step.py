@@ -9,8 +9,8 @@ A step's `Config(Spec)` says everything about its text. Beside help, default and
   `"format"` (a codec's name).
 
 A nested `Spec` (or a list of them) may carry such fields too: `route` has cases, each with a condition and steps.
-Every step
-also understands `id:`, its stable name; without one the id is derived from its word and its main reference.
+Every step also understands `id:`, its stable name; without one the id is derived from its word and its main
+reference.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Blocking code beside the event loop: a bounded number of threads, and the loop never waits for one.
 
 A thread cannot be stopped from outside. When its deadline passes or its caller is cancelled, the caller goes on at
-once; a function that had not begun never does, one that had runs to its own end and its result is thrown away. Until
-then it keeps its thread, so functions that never end use up the threads, never more than that. They do not keep the
-process from ending.
+once; a function that had not begun never does, one that had runs to its own end and its result is thrown away.
+Until then it keeps its thread, so functions that never end use up the threads, never more than that. They do not
+keep the process from ending.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """The store's ports, by noun: journal, state, payloads, audit; and the one transaction that moves them together.
 
-Words. A *stream* is a numbered log: a flow's own inbox, or a topic that several flows read. The *journal* holds every
-accepted message once, in its stream, and never changes. A *flow*'s state of a message is one row of *progress*; a
-message that no row speaks of is *fresh* (accepted, not begun or being run for the first time). A flow's *claim* is
-the journal number
-up to which it has taken messages into work: what lies at or below it without a row may have been in flight when the
-process died.
+Words. A *stream* is a numbered log: a flow's own inbox, or a topic that several flows read. The *journal* holds
+every accepted message once, in its stream, and never changes. A *flow*'s state of a message is one row of
+*progress*; a message that no row speaks of is *fresh* (accepted, not begun or being run for the first time). A
+flow's *claim* is the journal number up to which it has taken messages into work: what lies at or below it without a
+row may have been in flight when the process died.
 
 Numbers (`seq`) are given by the store, grow with acceptance and are never used again. Times are wall-clock
 milliseconds.
@@ -125,7 +124,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by byte.
+    """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by
+    byte.
 
     `before` (a journal number) is where the last page ended, 0 to begin. `stream` is the one that the flow reads; it
     must be given.
@@ -148,8 +148,7 @@ class Journal(ABC):
     @abstractmethod
     def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
         """Up to `limit` fresh entries of `stream` behind `seq` (no progress row for `flow`), in order, at least one
-        if there is
-        one, at most about `max_bytes` of bodies."""
+        if there is one, at most about `max_bytes` of bodies."""
 
     @abstractmethod
     def get(self, seq: int, flow: int = 0) -> Row | None:
@@ -169,11 +168,12 @@ class Journal(ABC):
 
     @abstractmethod
     async def prune(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how many.
+        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how
+        many.
 
-        Only those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending for
-        none; parts only after the whole. One call looks at a bounded stretch and the next goes on from there: 0 says
-        that this stretch held nothing.
+        Only those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending
+        for none; parts only after the whole. One call looks at a bounded stretch and the next goes on from there: 0
+        says that this stretch held nothing.
         """
 
 
@@ -213,9 +213,8 @@ class Progresses(ABC):
     def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
         """Messages of one flow that match, newest first; entries come without bodies. Fresh ones have no progress.
 
-        One call looks at a bounded number of messages, so a page may be short or empty before the end is reached. The
-        second
-        value is the `before` of the next page, 0 when there is none.
+        One call looks at a bounded number of messages, so a page may be short or empty before the end is reached.
+        The second value is the `before` of the next page, 0 when there is none.
         """
 
     @abstractmethod
