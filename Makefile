@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint oracle bench clean
+.PHONY: setup run test lint oracle fuzz bench clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ oracle:
 
 test: lint oracle
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# The mapping language against its reference, for as long as you like: make fuzz COUNT=1000000 SEED=7
+fuzz: setup oracle
+	$(BIN)/python bench/mapping_fuzz.py --count $(or $(COUNT),200000) --seed $(or $(SEED),1)
 
 bench: setup
 	$(BIN)/python bench/run.py $(ARGS)
