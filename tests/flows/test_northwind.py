@@ -68,19 +68,20 @@ def drop(folder: Path, name: str, text: str, encoding: str = "utf-8") -> None:
     (folder / f"{name}.part").rename(folder / name)
 
 
-def test_orders_with_their_lines_through_a_kill(
-    server: Dovetail, erp: Recorder, inbox: Path, tmp_path: Path, data: Path
-) -> None:
+def test_orders_with_their_lines_through_two_kills(server: Dovetail, erp: Recorder, inbox: Path, data: Path) -> None:
     northwind = data / "tabular-mdm/northwind"
     documents = expected(northwind)
     assert len(documents) == 830 and sum(len(order["lines"]) for order in documents.values()) == 2155
-    assert server.start(), server.log()
+    assert server.start(DOVETAIL_FAILPOINT="after_accept_commit_before_answer:4:kill"), server.log()
     drop(inbox, "order-details.csv", read(northwind / "order-details.csv"))
     server.settled(lines=1)
     drop(inbox, "orders.csv", read(northwind / "orders.csv"), "latin-1")
+    until("the first kill, in the middle of the file", server.dead)
+    assert '"file":"orders.csv"' not in server.log(), "it had been read to its end"
+    assert server.start(), server.log()
     until("the ERP has some of the orders", lambda: len(erp.done) > 100)
     server.kill()
-    assert len(erp.done) < 830, "the kill came too late to mean anything"
+    assert len(erp.done) < 830, "the second kill came too late to mean anything"
     assert server.start(), server.log()
     flows = server.settled(orders=830)
     assert (flows["orders"]["done"], flows["orders"]["dead"]) == (830, 0)
