@@ -17,11 +17,15 @@ SIZE = 24 << 20
 
 
 class OnSmallDisk(Dovetail):
-    """A server whose store lies on a disk of its own, which nobody else sees."""
+    """A server whose store lies on a disk of its own, which nobody else sees. `first` is done before it starts."""
+
+    first = ""
 
     def command(self) -> list[str]:
         store = shlex.quote(str(self.store))
-        script = f"mount -t tmpfs -o size={SIZE},mode=700 none {store} && exec {shlex.join(super().command())}"
+        script = (
+            f"mount -t tmpfs -o size={SIZE},mode=700 none {store} && {self.first} exec {shlex.join(super().command())}"
+        )
         return ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c", script]
 
     def seen(self) -> Path:
@@ -88,3 +92,16 @@ def test_a_full_disk(server: OnSmallDisk, target: Recorder) -> None:
     assert stored == sorted(accepted), "each that was accepted, and none that was refused"
     server.kill()
     assert server.log().count("Traceback") == 0, server.log()
+
+
+def test_starting_on_a_full_disk(tmp_path: Path, target: Recorder) -> None:
+    (tmp_path / "store").mkdir()
+    before = Dovetail(PROJECT, tmp_path / "store", {"SYSTEMS_URL": target.url})
+    before.store = tmp_path / "good"
+    assert before.start() and before.stop() == 0, before.log()
+    server = OnSmallDisk(PROJECT, tmp_path, before.environment)
+    copy = shlex.join(["cp", "-r", f"{before.store}/.", str(server.store)])
+    server.first = f"{copy} && {{ cat /dev/zero > {shlex.quote(str(server.store))}/filler 2>/dev/null; true; }} &&"
+    assert not server.start()
+    assert server.process is not None and server.process.returncode == 3, server.log()
+    assert "full" in server.log() and "store.db" in server.log() and "Traceback" not in server.log()

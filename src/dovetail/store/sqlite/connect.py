@@ -28,7 +28,17 @@ def translate(error: apsw.Error, path: Path) -> DovetailError:
         return damaged(path, str(error))
     if isinstance(error, apsw.ConnectionClosedError):
         return StoreError(f"store {path} is closed")
-    return StoreError(f"store {path} cannot be used: {error}")
+    full = " (its disk is full)" if isinstance(error, apsw.IOError) and _is_full(path) else ""
+    return StoreError(f"store {path} cannot be used: {error}{full}")
+
+
+def _is_full(path: Path) -> bool:
+    """Whether there is less room than SQLite needs for its shared memory file."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < 1 << 16
 
 
 def damaged(path: Path, why: str) -> StoreError:
