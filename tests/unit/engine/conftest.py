@@ -34,7 +34,6 @@ from dovetail.sdk import (
     Context,
     Deliver,
     Delivery,
-    Dropping,
     EffectStep,
     Message,
     MessageStep,
@@ -415,6 +414,15 @@ class Rig:
         for flow in engine.flows.values():
             flow.timer.stop()
         await self.store.close(clean=False)
+
+    async def open_and_crash_when(self, event: asyncio.Event) -> None:
+        """Start, and crash as soon as something happened, be it in the middle of the start."""
+        await self.start(wait=False)
+        starting = asyncio.ensure_future(self.engine.start())
+        await event.wait()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await self.crash()
 
     async def restart(self) -> Engine:
         """Crash, then start on what is on disk."""
