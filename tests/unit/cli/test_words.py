@@ -47,6 +47,7 @@ def test_the_reference_page_is_that_of_the_commands() -> None:
         ("map",), ("map", "a", "b", "-x", "c"), ("redrive",), ("redrive", "--version", "old", "1"),
         ("connectors", "--kind", "verb"), ("map", "-x", "1", "--bind", "novalue"),
         ("map", "-x", "1", "--to", "nope", "/dev/null"),
+        ("map", "--repl", "-x", "1"), ("map", "--repl", "a", "b"), ("map", "--explain"),
         ("messages", "--since", "yesterday"), ("redrive", "1", "--rate", "fast"), ("redrive", "1", "--all"),
     ],
 )  # fmt: skip
@@ -169,6 +170,30 @@ def test_a_mapping_at_fault_names_the_place(say: Say, tmp_path: Path) -> None:
     done = say("map", tmp_path / "m.jsonata", tmp_path / "in.json")
     assert (done.code, "the input cannot be read as json" in done.err) == (1, True)
     assert say("map", tmp_path / "missing.jsonata").code == 1
+
+
+def test_a_mapping_is_explained(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "m.jsonata").write_text('lines[qty > 0].{\n  "sku": $uppercase(code)\n}')
+    told = say("map", tmp_path / "m.jsonata", "--explain")
+    assert (told.code, told.err) == (0, "")
+    assert 'function "("  (2:20)' in told.out and 'variable "uppercase"  (2:10)' in told.out
+    assert told.out.endswith("reads\n  lines\n  lines.qty\n  lines.code\n\nwrites\n  sku\n")
+    in_json = say("map", "-x", "a.b", "--explain", "--json").json
+    assert (in_json["reads"], in_json["writes"], in_json["tree"]["type"]) == (["a", "a.b"], [], "path")
+    broken = say("map", "-x", "a[", "--explain")
+    assert (broken.code, "expression:1:" in broken.err) == (1, True)
+
+
+def test_expressions_are_tried_line_by_line_and_errors_do_not_end_it(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('{"a": 1, "text": "x,y\\n1,2"}')
+    command = [sys.executable, "-m", "dovetail", "map", "--repl", str(tmp_path / "in.json"), "--bind", "b=2"]
+    lines = b'a + $b\n\na + (\nnothing\n$sum("x")\n$parse("csv", text).y\n$table("t")\na'
+    done = subprocess.run(command, input=lines, capture_output=True, check=True)
+    assert done.stdout == b'3\n"2"\n1\n'
+    said = done.stderr.decode().splitlines()
+    assert [one.split(": ")[0] for one in said] == ["expression:3:6", "nothing", "expression:5:5", "expression:7:7"]
+    told = subprocess.run([*command, "--json"], input=b"a\n(\n", capture_output=True, check=True).stdout.decode()
+    assert '"result": 1' in told and '"code": "mapping"' in told
 
 
 def test_connectors_are_listed_and_described(say: Say) -> None:
