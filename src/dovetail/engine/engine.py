@@ -26,6 +26,8 @@ from dovetail.store.base import Entry, State, Store
 class Engine:
     """Runs an application on a store. `start`, then `drain` or `stop`; each may be called twice."""
 
+    most_waiters = 10_000  # callers who wait for an answer; one more, and the first is told only that it was accepted
+
     def __init__(
         self, application: Application, store: Store, *, clock: Clock, ids: Ids, codecs: Codecs, log: Log,
         routes: Routes, folder: Any, observer: Observer | None = None, hook: Hook = nothing,
@@ -41,6 +43,7 @@ class Engine:
         self.open_doors = False
         self.dispatching = False
         self.recovering = False
+        self._recovered = store.clean  # whether nothing of an earlier life is left to be looked at alone
         self.failure: BaseException | None = None
         self.ended = asyncio.Event()  # the engine cannot go on: see `failure`
         self._by_stream: dict[int, list[FlowRun]] = {}
@@ -74,7 +77,7 @@ class Engine:
         self.dispatching = True
         self.recovering = True
         await Recovery(self).run()
-        self.recovering = False
+        self.recovering, self._recovered = False, True
         for flow in self.flows.values():
             flow.timer.start()
             flow.pump_soon()
@@ -151,7 +154,7 @@ class Engine:
             flow.timer.stop()
             flow.ungate()
         unfinished = await self._cancel(list(self._tasks))
-        clean = clean and await self._flush() and not unfinished and self.failure is None
+        clean = clean and await self._flush() and not unfinished and self.failure is None and self._recovered
         await self._cancel(self._services)
         self._stopped()
         for flow in self.flows.values():
@@ -271,6 +274,9 @@ class Engine:
         """The caller of this admission waits for the flow's answer to its (one) message."""
         for seq in seqs:
             self._waiters[flow.number, seq] = admission
+        while len(self._waiters) > self.most_waiters:  # a message may wait for hours, its caller hardly does
+            (number, seq) = next(iter(self._waiters))
+            self._waiters.pop((number, seq)).answered(seq, State.FRESH, "", None)
 
     def answer(self, flow: FlowRun, seq: int, state: State, reason: str, reply: tuple[Message, int] | None) -> None:
         """A message ended; somebody may wait for it."""
@@ -285,7 +291,7 @@ class Engine:
             return Unavailable("the server is starting or stopping", after=2.0)
         if not self.writer.available:
             return Unavailable("the store takes nothing at the moment", after=2.0)
-        if self.writer.waiting > Door.most_waiting:
+        if self.writer.waiting > Door.most_waiting or self.writer.waiting_bytes > Door.most_waiting_bytes:
             return Unavailable("more is coming in than the disk takes", after=1.0)
         return None
 

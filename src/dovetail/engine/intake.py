@@ -25,6 +25,7 @@ class Door:
     """Hands deliveries of one source to the next group commit (see `dovetail.sdk.Deliver`)."""
 
     most_waiting = 20_000  # messages at all doors that no commit has taken yet
+    most_waiting_bytes = 128 << 20  # and what they weigh
 
     def __init__(self, flow: FlowRun) -> None:
         self._flow = flow
@@ -47,8 +48,12 @@ class Door:
     async def room(self) -> None:
         """Wait until the door takes more."""
         engine = self._engine
-        while engine.closed() is not None or engine.writer.waiting > self.most_waiting // 2:
+        while engine.closed() is not None or self._half_full():
             await engine.writer.barrier() if engine.writer.available and engine.open_doors else await engine.pause()
+
+    def _half_full(self) -> bool:
+        writer = self._engine.writer
+        return writer.waiting > self.most_waiting // 2 or writer.waiting_bytes > self.most_waiting_bytes // 2
 
 
 class Admission:

@@ -80,7 +80,7 @@ class Moves:
 class Writer:
     """The only one who commits. `run` is its task; everything else is synchronous and cheap."""
 
-    most_entries = 4000
+    most_entries, most_bytes = 4000, 32 << 20  # that one commit takes from the doors, or a little more
     linger = 0.002  # seconds that outcomes wait for company while nobody waits for them
     pause = 0.5  # seconds between tries while the store takes nothing
 
@@ -89,7 +89,7 @@ class Writer:
         self._units: list[Unit] = []
         self._in_hand: list[Unit] = []  # in the commit under way
         self.moves = Moves()
-        self.waiting = 0  # entries at the doors that no commit has taken yet
+        self.waiting = self.waiting_bytes = 0  # entries at the doors that no commit has taken yet
         self.available = True
         self._wake = asyncio.Event()
         self._urgent = False  # somebody waits for the next commit
@@ -102,6 +102,7 @@ class Writer:
         """Queue a unit for the next commit."""
         self._units.append(unit)
         self.waiting += len(unit.entries) + len(unit.refused)
+        self.waiting_bytes += weight(unit)
         self.wake()
 
     def put(self, row: Progress, word: str | None = None, after: After | None = None) -> None:
@@ -172,21 +173,24 @@ class Writer:
     def _give_up(self, error: Exception) -> None:
         """Nothing will ever be committed again: those who wait at the doors must not wait for ever."""
         self.available = False
-        units, self._in_hand, self._units, self.waiting = [*self._in_hand, *self._units], [], [], 0
+        units = [*self._in_hand, *self._units]
+        self._in_hand, self._units, self.waiting, self.waiting_bytes = [], [], 0, 0
         for unit in units:
             unit.unavailable(Unavailable(f"the store failed: {error}", after=5.0))
 
     def _take(self) -> tuple[list[Unit], Moves, Work]:
-        units, taken = self._units, 0
+        units, taken, size = self._units, 0, 0
         for n, unit in enumerate(units):
             taken += len(unit.entries) + len(unit.refused)
-            if taken >= self.most_entries:
+            size += weight(unit)
+            if taken >= self.most_entries or size >= self.most_bytes:
                 self._units = units[n + 1 :]
                 units = units[: n + 1]
                 break
         else:
             self._units = []
         self.waiting -= taken
+        self.waiting_bytes -= size
         self.before(taken + len(self.moves.entries))
         moves, self.moves = self.moves, Moves()
         refused = [pair for unit in units for pair in unit.refused]
@@ -259,6 +263,12 @@ class Writer:
                 listener()
             except Exception as error:
                 self._log.error("after_commit_failed", error=repr(error))
+
+
+def weight(unit: Unit) -> int:
+    """The bytes of a unit's bodies."""
+    size = sum(len(entry.body) for entry in unit.entries)
+    return size + sum(len(entry.body) for entry, _ in unit.refused) if unit.refused else size
 
 
 def state_changes(rows: Sequence[Progress]) -> list[tuple[object, ...]]:

@@ -213,6 +213,20 @@ async def test_a_door_that_is_full_says_so(rig: Any) -> None:
     assert rig.check("f") == {"done": 20_002}
 
 
+async def test_a_door_that_is_heavy_says_so(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dovetail.engine.intake.Door.most_waiting_bytes", 100_000)
+    monkeypatch.setattr("dovetail.engine.writer.Writer.most_bytes", 50_000)
+    rig.flow("f", rig.Apply("a", lambda m: None))
+    await rig.start()
+    told = [rig.deliver("f", "x" * 30_000) for _ in range(5)]
+    errors = [(await one)[0].error for one in told]
+    assert [error is None for error in errors] == [True] * 4 + [False]
+    await rig.flows["f"].source.deliver.room()
+    await rig.put("f", "x" * 30_000)
+    await rig.ended("f", 5)
+    assert (rig.engine.writer.waiting, rig.engine.writer.waiting_bytes) == (0, 0)
+
+
 async def test_a_source_that_fails_is_started_again(rig: Any) -> None:
     runs: list[int] = []
     source = None

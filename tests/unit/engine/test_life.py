@@ -167,6 +167,25 @@ async def test_only_what_kills_takes_the_mark(rig: Any) -> None:
     await rig.quiet("f")
 
 
+async def test_a_start_that_fails_forgets_nothing(rig: Any) -> None:
+    hang = asyncio.Event()
+
+    async def act(call: Any) -> None:
+        await hang.wait()
+
+    rig.flow("f", rig.call("c", rig.Op(act)))
+    await rig.start()
+    [seq] = await rig.put("f", 1)
+    await rig.until(lambda: rig.engine.flows["f"].running)
+    await rig.crash()
+    hang.set()
+    engine = await rig.start(wait=False)
+    await engine.drain()
+    await rig.start()
+    await rig.until(lambda: rig.states("f") == {"done": 1})
+    assert rig.memo("f", seq).crashes == 1
+
+
 async def test_a_clean_end_leaves_no_marks(rig: Any) -> None:
     rig.flow("f", rig.call("c", rig.Op(_retry_once())))
     await rig.start()

@@ -164,7 +164,6 @@ async def test_a_hot_key_is_never_read_into_memory_at_once(rig: Any) -> None:
 async def test_one_held_while_the_lane_is_being_loaded_is_not_forgotten(rig: Any) -> None:
     """The last held message ends; while the lane looks for a next one, another arrives."""
     ledger = await start(rig)
-    flow = rig.engine.flows["f"]
     for round in range(30):
         ledger.gates["a", round * 10] = gate = asyncio.Event()
         await put(rig, ("a", round * 10))

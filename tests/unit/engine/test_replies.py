@@ -109,6 +109,20 @@ async def _busy(call: Any) -> None:
     raise Retry("busy", after=600.0)
 
 
+async def test_more_callers_than_can_wait(rig: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dovetail.engine.engine.Engine.most_waiters", 3)
+    rig.flow("f", rig.call("c", rig.Op(_busy)), max_attempts=2)
+    await rig.start()
+    told = [rig.deliver("f", n, wait_for_reply=True) for n in range(5)]
+    await rig.until(lambda: told[1].done())
+    assert [one.done() for one in told] == [True, True, False, False, False]
+    [receipt] = told[0].result()
+    assert receipt.ref and receipt.error is None and receipt.reply is None
+    await rig.ended("f", 5)
+    assert all(one.done() for one in told)
+    await rig.quiet("f")
+
+
 async def test_who_waits_while_the_store_goes_away(rig: Any) -> None:
     rig.flow("f", replying(rig))
     await rig.start()
