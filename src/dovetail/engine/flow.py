@@ -37,6 +37,7 @@ class FlowRun:
     window_bytes = 32 * 1024 * 1024
     batch = 200
     claim_ahead = 8192
+    patience = 16  # messages that are paused one after the other before the flow waits as a whole
 
     def __init__(self, engine: Engine, definition: FlowDefinition, number: int, stream: int) -> None:
         self.engine, self.definition = engine, definition
@@ -62,6 +63,7 @@ class FlowRun:
         self._pumping = False
         self._gate: asyncio.TimerHandle | None = None
         self.gated_by: str | None = None  # the target that holds the flow back
+        self.pauses = 0  # messages paused since the last one got through
         self._expecting = False
 
     # --- messages come in -------------------------------------------------------------------------------------
@@ -383,7 +385,8 @@ class FlowRun:
         self.pump_soon()
 
     def passed(self) -> None:
-        """A message went through although a target is away: not all of them need it."""
+        """A message went through: whatever target may be away, not all of them need it."""
+        self.pauses = 0
         if self._gate is None:
             self.gated_by = None
 

@@ -89,7 +89,7 @@ class Settler:
         flow, engine = self._flow, self._engine
         flow.forget(journey)
         self._release(journey.key, journey.seq)
-        if flow.gated_by is not None and state is State.DONE:
+        if state is State.DONE:
             flow.passed()
         engine.answer(flow, journey.seq, state, reason, journey.reply)
         if flow.ready or flow.behind:
@@ -184,9 +184,10 @@ class Settler:
             self.dead(journey, known)
 
     def _paused(self, journey: Journey, error: Paused) -> None:
-        """No attempt is lost: it waits in memory behind the flow's gate, or on disk if only it has to wait."""
+        """No attempt is lost: it waits on disk while others get through, or in memory behind the flow's gate."""
         flow = self._flow
-        if error.code != "budget":
+        flow.pauses += 1
+        if error.code == "rate" or (error.code != "budget" and flow.pauses > flow.patience):
             flow.running -= 1
             journey.busy = False
             flow.gate(journey, error.target, bounded(error.after, 60.0) or 1.0)

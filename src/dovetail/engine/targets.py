@@ -34,7 +34,8 @@ class Target:
         if self.rate.limited:
             delay = self.rate.reserve(self.patience)
             if delay is None:
-                raise self._paused(self.rate.delay(), "its rate is used up")
+                wait = self.rate.delay()
+                raise self._paused(wait, "its rate is used up", code="rate" if wait <= 2 * self.patience else "paused")
             if delay > 0:
                 await asyncio.sleep(delay)
         wait = self.breaker.wait()

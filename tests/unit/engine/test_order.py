@@ -181,6 +181,30 @@ async def test_one_held_while_the_lane_is_being_loaded_is_not_forgotten(rig: Any
 
 
 @pytest.mark.parametrize("rig", ["sqlite", "memory"], indirect=True)
+async def test_one_that_arrives_in_the_commit_a_load_waits_for(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lane is asked for its next held message while that one is on its way to the disk, and only there."""
+    ledger = await start(rig)
+    ledger.fail["a", 0] = Retry("later", after=1.0)
+    await put(rig, ("a", 0), ("a", 1))
+    await rig.until(lambda: rig.states("f")["held"] == 1)
+    ledger.fail.clear()
+    ended, left = rig.watch.ended, [2, 3, 4]
+
+    def another(*what: Any) -> None:
+        ended(*what)
+        if rig.watch.heard["f:done"] > 1 and left:
+            rig.deliver("f", {"k": "a", "n": left.pop(0)}).add_done_callback(number)
+
+    def number(told: Any) -> None:
+        rig.numbers["a", len(rig.numbers)] = told.result()[0].ref
+
+    monkeypatch.setattr(rig.watch, "ended", another)
+    await rig.ended("f", 5)
+    assert ledger.seen["a"] == [0, 1, 2, 3, 4]
+    await rig.quiet("f")
+
+
+@pytest.mark.parametrize("rig", ["sqlite", "memory"], indirect=True)
 async def test_arrivals_at_every_moment_of_a_lane(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dovetail.engine.lanes.Lanes.depth", 1)
     ledger = await start(rig)

@@ -274,7 +274,7 @@ async def test_the_breaker(rig: Any) -> None:
     assert 10 <= len(spans) <= 25, "one probe each time the breaker lets one through"
     assert max(spans) <= 300.0 * 1.2 + 61.0
     states = rig.states("f")
-    assert states["waiting"] <= len(times), "nobody was begun but for the probes"
+    assert states["waiting"] <= len(times) + 16, "nobody was begun but for the probes and a first look"
     await rig.flushed()
     assert [event[1:3] for event in rig.audit() if event[0] == "breaker"] == rig.watch.breakers
     down = False
@@ -358,6 +358,34 @@ async def test_messages_that_need_no_paused_target_are_not_slowed_down_for_ever(
     await rig.put("f", *range(200))
     await rig.ended("f", 190)
     assert max(at_once) > 4
+
+
+async def test_a_target_that_is_away_holds_nobody_who_does_not_need_it(rig: Any) -> None:
+    """Half of the messages, and half of the keys, need a target that is locked for an hour."""
+    locked = True
+
+    async def act(call: Any) -> None:
+        if locked:
+            raise Paused("no credentials", after=30.0)
+
+    op, fine = rig.Op(act), rig.Op(target="other")
+
+    async def step(message: Message, context: Any) -> None:
+        await context.call("c", op if message.value % 2 else fine, message)
+
+    rig.flow("f", rig.Act("a", step), key=lambda m: str(m.value % 40), max_attempts=1)
+    await rig.start()
+    await rig.put("f", *range(4000))
+    began = rig.clock.monotonic()
+    await rig.ended("f", 2000)
+    assert rig.clock.monotonic() - began < 60.0
+    assert [call.message.value for call in fine.calls if call.message.value % 40 == 2] == list(range(2, 4000, 40))
+    await asyncio.sleep(3600.0)
+    assert len(op.calls) < 200
+    locked = False
+    await rig.ended("f", 4000)
+    assert rig.check("f") == {"done": 4000}, "no attempt was lost"
+    await rig.quiet("f")
 
 
 async def test_a_try_is_told_which_attempt_is_the_last(rig: Any) -> None:
