@@ -11,8 +11,9 @@ from __future__ import annotations
 from .checker import Finding, check
 from .errors import MappingError
 from .expression import Expression, compile
-from .functions.registry import define
+from .functions.registry import builtin_names, define
 from .limits import Limits
+from .names import Name, names
 from .shape import Shaper, shape
 from .values import UNDEFINED
 
@@ -22,9 +23,12 @@ __all__ = [
     "Finding",
     "Limits",
     "MappingError",
+    "Name",
     "Shaper",
+    "builtin_names",
     "check",
     "compile",
     "define",
+    "names",
     "shape",
 ]

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import sys
-import types
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from dovetail.clock import Clock, seeded
+from dovetail.clock import Clock
 from dovetail.contracts import Contract
 from dovetail.engine.chain import StepChain
 from dovetail.engine.definition import Application, FlowDefinition, FlowVersion, Policy
 from dovetail.engine.observer import Observer
 from dovetail.errors import ProjectError, Rejected
-from dovetail.mapping import MappingError
-from dovetail.mapping import compile as compile_mapping
 from dovetail.project.declared import FlowFile, OnFailure, Retrying
+from dovetail.project.expressions import BoundExpression, Shelf
+from dovetail.project.functions import load_function, registered
 from dovetail.project.model import FlowText, Project, text_of
 from dovetail.project.steps import StepWords, read_step
-from dovetail.sdk import UNDEFINED, Chain, Checker, Codecs, Connection, Expression, Message, Operation, Sink, Step
+from dovetail.sdk import Chain, Checker, Codecs, Connection, Expression, Message, Operation, Sink, Step
 from dovetail.spec import Report
 from dovetail.store.base import Store
-
-Functions = Mapping[str, Callable[..., Any]]
 
 
 class Builder:
@@ -39,6 +35,12 @@ class Builder:
         self.project, self.words, self.codecs = project, words, codecs
         self.observer, self.clock = observer, clock
         self.connections = connections if connections is not None else make_connections(project)
+        self.shelf = Shelf(project.tables, codecs)
+
+    @cached_property
+    def functions(self) -> Mapping[str, Any]:
+        """The project's own mapping functions. Raises ProjectError."""
+        return registered(self.project)
 
     def version(self, name: str, number: int) -> FlowVersion:
         """One flow of this project, compiled. Raises ProjectError."""
@@ -61,12 +63,14 @@ def make_connections(project: Project) -> dict[str, Connection]:
 class FlowBuild:
     """What the steps of one flow are given while it is built (see `dovetail.sdk.Build`)."""
 
-    def __init__(self, builder: Builder, flow: FlowText, nesting: tuple[str, ...] = ()) -> None:
+    def __init__(self, builder: Builder, flow: FlowText, nesting: tuple[str, ...] = (), within: str = "") -> None:
         self._builder, self._text = builder, flow
         self._nesting = (*nesting, flow.name)
         self._report = Report(flow.locate)
         self.flow = flow.name
         self.step = ""
+        self._within = within
+        self._places: Counter[str] = Counter()
         self.codecs = builder.codecs
 
     def steps(self, raw: Sequence[Any]) -> list[Step]:
@@ -89,7 +93,15 @@ class FlowBuild:
     def expression(self, text: str) -> Expression:
         """Compile a mapping expression, or the mapping file that the text names."""
         source, file = text_of(self._builder.project, text)
-        return BoundExpression(source, file or text, f"{self.flow}/{self.step}")
+        builder = self._builder
+        return BoundExpression(source, file or text, self._place(), builder.shelf, lambda: builder.functions)
+
+    def _place(self) -> str:
+        """A name for the expression's place, as stable as the step's id: no two of a flow have the same."""
+        place = f"{self._within}{self.flow}/{self.step}"
+        self._places[place] += 1
+        count = self._places[place]
+        return place if count == 1 else f"{place}#{count}"
 
     def operation(self, name: str) -> Operation:
         """`connection.operation`."""
@@ -106,7 +118,7 @@ class FlowBuild:
         if name in self._nesting:
             raise ProjectError(f"flow {name} uses itself: {' → '.join((*self._nesting, name))}")
         other = self._builder.project.flows[name]
-        nested = FlowBuild(self._builder, other, self._nesting)
+        nested = FlowBuild(self._builder, other, self._nesting, f"{self._place()}/")
         return nested.chain(other.head.steps, name)
 
     def contract(self, ref: str) -> Checker:
@@ -116,74 +128,6 @@ class FlowBuild:
     def function(self, ref: str) -> Callable[..., Any]:
         """`module:function` of the project's `python` folder."""
         return load_function(self._builder.project, ref)
-
-
-_BEYOND = re.compile(r"\$(headers|vars|message|now|millis|random|shuffle|uuid|eval)\b")
-
-
-class BoundExpression:
-    """A mapping expression evaluated against messages, with what it may see beside the body."""
-
-    def __init__(self, text: str, name: str, place: str) -> None:
-        self.text = text
-        self._expression = compile_mapping(text)
-        self._name, self._place = name, place
-        self._bare = _BEYOND.search(text) is None  # it looks at nothing but the body
-
-    def evaluate(self, message: Message) -> Any:
-        """The value, or `UNDEFINED`. Raises `Rejected` with the place in the mapping."""
-        try:
-            value = message.value
-            if self._bare:
-                return self._expression.evaluate(value)
-            return self._expression.evaluate(value, bindings(message), environment=World(message, self._place))
-        except MappingError as error:
-            raise Rejected(
-                f"{self._name}:{error.line}:{error.column}: {error.message}", code=f"mapping {error.code}",
-                detail={"line": error.line, "column": error.column, "token": error.token},
-            ) from error  # fmt: skip
-
-    def test(self, message: Message) -> bool:
-        """The value as a condition: the language's `$boolean`."""
-        value = self.evaluate(message)
-        if value is True or value is False:
-            return bool(value)
-        return truth(value)
-
-
-class World:
-    """Time and dice as a mapping sees them: of the message, so that a retry computes the same."""
-
-    __slots__ = ("_message", "_place", "now_ms")
-
-    def __init__(self, message: Message, place: str) -> None:
-        self._message, self._place = message, place
-        self.now_ms = message.time_ms
-
-    def random(self) -> float:
-        """A number in [0, 1), the same for the same message and place."""
-        return seeded(self._message.id, self._place).random()
-
-
-def bindings(message: Message) -> dict[str, Any]:
-    """`$headers`, `$vars` and `$message`."""
-    return {
-        "headers": message.headers,
-        "vars": message.variables,
-        "message": {
-            "id": message.id, "source": message.source, "type": message.type, "subject": message.subject,
-            "time": message.time_ms, "key": message.key, "parent": message.parent, "content_type": message.content_type,
-        },
-    }  # fmt: skip
-
-
-def truth(value: Any) -> bool:
-    """JSONata's idea of truth: empty, zero, null and nothing are false; an array is true if one of its members is."""
-    if value is UNDEFINED or value is None:
-        return False
-    if isinstance(value, list):
-        return any(truth(item) for item in value)
-    return bool(value) and not callable(value)
 
 
 class ContractChecker:
@@ -213,30 +157,6 @@ def policy_of(head: FlowFile) -> Policy:
         max_attempts=retry.attempts, unsafe=failure.in_doubt or "park", crash_limit=failure.crashes,
         call_timeout=float(head.timeout), concurrency=head.concurrency,
     )  # fmt: skip
-
-
-def load_function(project: Project, ref: str) -> Callable[..., Any]:
-    """A function of the project's own, from the text that the flow's version was made with.
-
-    Raises ProjectError when the module cannot be imported or has no such function.
-    """
-    module_name, _, name = ref.partition(":")
-    file = f"python/{module_name.replace('.', '/')}.py"
-    source = project.files.get(file)
-    if source is None:
-        raise ProjectError(f"{file} is not there")
-    version = hashlib.sha256(source).hexdigest()[:12]  # versions of one module live side by side
-    module = types.ModuleType(f"dovetail_project_{project.name.replace('-', '_')}.{module_name}_{version}")
-    module.__file__ = str(project.folder / file)
-    sys.modules[module.__name__] = module  # dataclasses and annotations look their module up
-    try:
-        exec(compile(source, module.__file__, "exec"), module.__dict__)
-    except Exception as error:
-        raise ProjectError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    function: Callable[..., Any] | None = getattr(module, name, None)
-    if function is None:
-        raise ProjectError(f"{file} has no function {name!r}")
-    return function
 
 
 Reload = Callable[[Mapping[str, bytes]], Project]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dovetail.contracts import parse_ref
 from dovetail.mapping import MappingError
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project.declared import FlowFile
+from dovetail.project.expressions import Words
+from dovetail.project.functions import defined, module_file
 from dovetail.project.steps import StepText, StepWords, read_step
 from dovetail.project.text import Text
 from dovetail.project.tree import FileTree
@@ -31,6 +34,7 @@ class Names:
     flows: frozenset[str]
     formats: frozenset[str]
     files: FileTree
+    words: Words
 
 
 @dataclass(slots=True)
@@ -102,9 +106,15 @@ class FlowCheck:
             if text not in self._names.files:
                 known = [file for file in self._names.files if file.endswith(".jsonata")]
                 self._report.add(path, f"there is no mapping '{text}'", nearest(text, known), code="unknown-mapping")
+                return
+            source = self._names.files[text].decode("utf-8-sig", "replace")
+            with contextlib.suppress(MappingError):  # that was told for the file
+                self.uses.files |= self._names.words.files(source)
             return
         try:
             compile_mapping(text)
+            self.uses.files |= self._names.words.files(text)
+            self._report.problems += self._names.words.problems(text, partial(self._text.inside, path))
         except MappingError as error:
             place = self._text.inside(path, error.line or 1, error.column or 1)
             self._report.problems.append(mapping_problem(error, place, path))
@@ -159,7 +169,7 @@ class FlowCheck:
 
     def _function(self, ref: str, path: Path) -> None:
         module, colon, name = ref.partition(":")
-        file = f"python/{module.replace('.', '/')}.py"
+        file = module_file(module)
         if not colon or not name:
             self._report.add(path, f"'{ref}' names no function", "write module:function", code="unknown-function")
         elif file not in self._names.files:
@@ -167,7 +177,7 @@ class FlowCheck:
             self._report.add(path, f"there is no file {file}", nearest(module, known), code="unknown-function")
         else:
             self.uses.files.add(file)
-            functions = _functions(self._names.files[file])
+            functions = defined(self._names.files[file])
             if functions is not None and name not in functions:
                 message = f"{file} has no function '{name}'"
                 self._report.add(path, message, nearest(name, functions), code="unknown-function")
@@ -182,15 +192,6 @@ class FlowCheck:
 def mapping_problem(error: MappingError, place: Location, path: Path = ()) -> Problem:
     """A mapping that does not compile, as a problem."""
     return Problem(*place, f"the mapping does not compile: {error.message}", code=f"mapping-{error.code}", path=path)
-
-
-def _functions(source: bytes) -> set[str] | None:
-    """The names of a module's functions; None when it does not parse (which is reported once, for the file)."""
-    try:
-        module = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-    return {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def _as_is(path: Path) -> Path:

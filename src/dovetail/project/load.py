@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dovetail.catalog import Catalog
-from dovetail.codec import built_in_codecs
 from dovetail.contracts import Contract
 from dovetail.errors import ProjectError
 from dovetail.project.check import FlowCheck, Names, Uses
 from dovetail.project.declared import FlowFile, ProjectFile
+from dovetail.project.expressions import Words
 from dovetail.project.model import ConnectionText, FlowText, Project, SourceText
 from dovetail.project.read import Reader, Written, repeats
 from dovetail.project.snapshot import Snapshots, variables_of
+from dovetail.project.tables import Rows
 from dovetail.project.tree import ROOT_FILE, FileTree, read_folder
 from dovetail.project.values import Surroundings
 from dovetail.sdk import Repeat, Secret
@@ -86,17 +87,18 @@ class Loading:
         head = reader.root()
         if head is None:
             return None
-        maps, contracts = reader.maps(), reader.contracts()
+        words = reader.words()
+        maps, contracts, tables = reader.maps(words), reader.contracts(), reader.tables()
         reader.functions()
-        names = self._names(frozenset(reader.contract_refs()))
+        names = self._names(frozenset(reader.contract_refs()), words)
         self._check_flows(names)
         self._across_flows()
         unset = any(problem.code in ("variable-missing", "secret-missing") for problem in reader.problems)
         if unset or not self._all_flows_read() or len(self._connections) < len(names.operations):
             return None
-        return self._made(head, environment, folder, maps, contracts)
+        return self._made(head, environment, folder, maps, contracts, tables)
 
-    def _names(self, contracts: frozenset[str]) -> Names:
+    def _names(self, contracts: frozenset[str], words: Words) -> Names:
         """Read the connections; what all flows may refer to."""
         reader = self.reader
         operations: dict[str, Mapping[str, Repeat | None] | None] = dict.fromkeys(reader.names("connections"))
@@ -111,7 +113,7 @@ class Loading:
                 operations[written.name] = repeats(kind, given, connection.operations if connection else {})
                 sinks[written.name] = dict(kind.sinks)
         return Names(operations, sinks, contracts, frozenset(reader.names("flows")),
-                     frozenset(built_in_codecs().names()), reader.tree)  # fmt: skip
+                     words.formats, reader.tree, words)  # fmt: skip
 
     def _check_flows(self, names: Names) -> None:
         for written in self.reader.written("flows"):
@@ -187,8 +189,9 @@ class Loading:
         self.reader.problems.append(Problem(*place, message, suggestion, code))
 
     def _made(
-        self, head: ProjectFile, environment: str, folder: Path, maps: dict[str, str], contracts: dict[str, Contract]
-    ) -> Project:
+        self, head: ProjectFile, environment: str, folder: Path, maps: dict[str, str], contracts: dict[str, Contract],
+        tables: dict[str, Rows],
+    ) -> Project:  # fmt: skip
         values = {name: written.frozen for name, (written, _, _) in self._heads.items()}
         snapshots = Snapshots(self.reader.tree, self._uses, values)
         flows = {
@@ -198,5 +201,5 @@ class Loading:
         }
         return Project(
             head=head, environment=environment, folder=folder, flows=flows, connections=self._connections, maps=maps,
-            contracts=contracts, files=self.reader.tree, snapshot=snapshots,
+            contracts=contracts, tables=tables, files=self.reader.tree, snapshot=snapshots,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dovetail.contracts import Contract
 from dovetail.project.declared import ConnectionFile, FlowFile, ProjectFile
@@ -49,8 +50,8 @@ class ConnectionText:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A checked project. `maps` are mapping texts by path; `contracts` by `name@version`; `files` everything that
-    was read."""
+    """A checked project. `maps` are mapping texts by path; `contracts` by `name@version`; `tables` are the rows of
+    lookup tables by name; `files` everything that was read."""
 
     head: ProjectFile
     environment: str
@@ -59,6 +60,7 @@ class Project:
     connections: Mapping[str, ConnectionText]
     maps: Mapping[str, str]
     contracts: Mapping[str, Contract]
+    tables: Mapping[str, list[dict[str, Any]]]
     files: Mapping[str, bytes]
     snapshot: Callable[[str], dict[str, bytes]]  # the files that a flow needs to be loaded again
 

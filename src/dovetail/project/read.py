@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from dovetail.catalog import Catalog, UnknownName
-from dovetail.codec import CodecError, JsonCodec
+from dovetail.codec import CodecError, JsonCodec, built_in_codecs
 from dovetail.contracts import Contract, ContractError, parse_ref
-from dovetail.mapping import MappingError
+from dovetail.mapping import MappingError, builtin_names
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project.check import mapping_problem
 from dovetail.project.declared import FORMAT, ConnectionFile, Environment, FlowFile, ProjectFile
+from dovetail.project.expressions import Words
+from dovetail.project.functions import FUNCTIONS, mapping_functions
 from dovetail.project.model import ConnectionText, SourceText
 from dovetail.project.snapshot import FlowValue, contract_file, contract_files
+from dovetail.project.tables import Rows, read_tables, table_files
 from dovetail.project.text import Text
 from dovetail.project.tree import ROOT_FILE, FileTree, beneath
 from dovetail.project.values import Resolver, Surroundings, layered, merged
@@ -203,13 +207,19 @@ class Reader:
 
     # -- mappings, contracts, functions ------------------------------------------------------------------------------
 
-    def maps(self) -> dict[str, str]:
+    def words(self) -> Words:
+        """What expressions may name beside the language's own."""
+        functions = frozenset(mapping_functions(self.tree))
+        return Words(table_files(self.tree), functions, frozenset(built_in_codecs().names()))
+
+    def maps(self, words: Words) -> dict[str, str]:
         """Mapping texts by path; each is compiled once to see whether it can be."""
         found: dict[str, str] = {}
         for file in beneath(self.tree, "maps", ".jsonata"):
             try:
                 found[file] = self.tree[file].decode("utf-8-sig")
                 compile_mapping(found[file])
+                self.problems += words.problems(found[file], partial(Location, file))
             except UnicodeDecodeError as error:
                 line = self.tree[file].count(b"\n", 0, error.start) + 1
                 self._say(Location(file, line), "the text is not valid UTF-8", "save the file as UTF-8", "syntax")
@@ -258,6 +268,16 @@ class Reader:
                 )
             except ValueError as error:
                 self._say(Location(file, 1, 1), f"not Python: {error}", code="syntax")
+        for name, line in mapping_functions(self.tree).items():
+            if name in builtin_names():
+                place, hint = Location(FUNCTIONS, line, 1), "choose another name, or begin it with '_'"
+                self._say(place, f"the mapping language has a function ${name} already", hint, "taken")
+
+    def tables(self) -> dict[str, Rows]:
+        """Lookup tables by name."""
+        found, problems = read_tables(self.tree)
+        self.problems += problems
+        return found
 
 
 def repeats(kind: type[Connection], given: Any, operations: Mapping[str, Spec]) -> dict[str, Repeat | None]:

@@ -13,14 +13,15 @@ FileTree = Mapping[str, bytes]
 MAX_FILE: Final = 4 * 2**20  # bytes
 MAX_FILES: Final = 10_000
 ROOT_FILE: Final = "dovetail.yaml"
-_KINDS: Final = {
-    "connections": ".yaml",
-    "flows": ".yaml",
-    "maps": ".jsonata",
-    "contracts": ".json",
-    "apis": ".yaml",
-    "tests": ".yaml",
-    "python": ".py",
+_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "connections": (".yaml",),
+    "flows": (".yaml",),
+    "maps": (".jsonata",),
+    "contracts": (".json",),
+    "apis": (".yaml",),
+    "tests": (".yaml",),
+    "python": (".py",),
+    "tables": (".csv", ".json"),
 }
 
 
@@ -33,8 +34,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise ProjectError(f"{folder} is not a Dovetail project: it has no {ROOT_FILE}; 'dovetail new' makes one")
     root = folder.resolve()
     tree = {ROOT_FILE: _read(root / ROOT_FILE, ROOT_FILE)}
-    for name, suffix in _KINDS.items():
-        for path in sorted((root / name).rglob(f"*{suffix}")):
+    for name, suffixes in _KINDS.items():
+        for path in sorted(path for path in (root / name).rglob("*") if path.suffix in suffixes):
             relative = path.relative_to(root).as_posix()
             if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
                 continue

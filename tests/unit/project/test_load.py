@@ -10,7 +10,7 @@ import pytest
 
 from dovetail.catalog import Catalog
 from dovetail.errors import ProjectError
-from dovetail.project.build import load_function
+from dovetail.project.functions import load_function
 from dovetail.project.load import check_tree, load_project, load_snapshot, secret_values
 from dovetail.project.values import Surroundings
 from dovetail.spec import Problem

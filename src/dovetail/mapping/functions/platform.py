@@ -30,10 +30,12 @@ class Platform(Protocol):
     """What an evaluation's environment may offer beside the clock and the dice. Each is optional.
 
     table(name): the rows of a lookup table, None if there is none. codec(name): an object with `decode(bytes)` and
-    `encode(value)`, None if the format is unknown. message_id: the same on every attempt for one message.
+    `encode(value)`, None if the format is unknown.
+    message_id: the same on every attempt for one message. place: tells expressions of one text apart.
     """
 
     message_id: str | None
+    place: str
 
     def table(self, name: str) -> list[dict[str, Any]] | None: ...
 
@@ -102,7 +104,8 @@ def uuid(state: Any, name: Any = U) -> Any:
     if name is not U:
         return str(uuid_.uuid5(SPACE, f"{seed}\x1f{name}"))
     state.calls += 1
-    return str(uuid_.uuid5(SPACE, f"{seed}\x1f{state.world.text}\x1f{state.calls}"))
+    place = getattr(state.environment, "place", "")
+    return str(uuid_.uuid5(SPACE, f"{seed}\x1f{place}\x1f{state.world.text}\x1f{state.calls}"))
 
 
 @function(

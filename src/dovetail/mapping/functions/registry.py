@@ -29,6 +29,12 @@ from .declare import Declared, build
 FAMILIES = (strings, numbers, pictures, aggregate, arrays, objects, higher, dates, calendar, encoding, platform, meta)
 DECLARED: dict[str, Declared] = {one.name: one for family in FAMILIES for one in family.FUNCTIONS}
 BUILTINS: dict[str, Native] = {name: build(one) for name, one in DECLARED.items()}
+_NAMES = frozenset(BUILTINS)
+
+
+def builtin_names() -> frozenset[str]:
+    """The names of the language's functions, without `$`."""
+    return _NAMES
 
 
 def native(name: str, given: Callable[..., Any] | Native) -> Native:
