@@ -193,7 +193,10 @@ async def test_one_that_arrives_in_the_commit_a_load_waits_for(rig: Any, monkeyp
     def another(*what: Any) -> None:
         ended(*what)
         if rig.watch.heard["f:done"] > 1 and left:
-            rig.deliver("f", {"k": "a", "n": left.pop(0)}).add_done_callback(number)
+            rig.loop.call_soon(deliver)  # behind the load, and before its commit is put together
+
+    def deliver() -> None:
+        rig.deliver("f", {"k": "a", "n": left.pop(0)}).add_done_callback(number)
 
     def number(told: Any) -> None:
         rig.numbers["a", len(rig.numbers)] = told.result()[0].ref

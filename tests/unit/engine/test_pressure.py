@@ -48,6 +48,24 @@ async def test_fifty_thousand_pending(rig: Any) -> None:
     await rig.ended("f", 50_001)
 
 
+async def test_nothing_runs_before_the_disk_says_that_it_may_be_in_flight(rig: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(FlowRun, "claim_ahead", 0)
+    monkeypatch.setattr(FlowRun, "window", 8)
+    early: list[int] = []
+
+    def step(message: Message) -> None:
+        if rig.store.register.claim(rig.engine.flows["f"].number)[0] < message.ref:
+            early.append(message.ref)
+
+    rig.flow("f", rig.Apply("a", step), concurrency=3)
+    await rig.start()
+    for start in range(0, 600, 100):
+        await rig.put("f", *range(start, start + 100))
+    await rig.ended("f", 600)
+    assert not early
+    await rig.quiet("f")
+
+
 async def test_giant_bodies_are_bound_by_bytes(rig: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(FlowRun, "window_bytes", 1 << 20)
     gate = asyncio.Event()
