@@ -1,4 +1,4 @@
-"""Kill -9 at every named boundary of the engine, restart, drain: one invoice per order, in the target's own database."""
+"""Kill -9 at every named boundary of the engine, restart, drain: one invoice per order, in the books of the target."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Story:
 
     def _settled(self, dead: int) -> bool:
         """Nothing is pending and so many are dead; False when the server died."""
+
         def over() -> bool:
             if self.server.dead():
                 return True
@@ -58,7 +59,8 @@ class Story:
 
     def _redrive(self) -> bool:
         """Dead letters once more, as they are: they die again, and nothing else happens again."""
-        answer = self.server.ask("POST", "/api/redrive", {"search": {"flow": "orders", "states": ["dead"]}, "by": "test"})
+        order = {"search": {"flow": "orders", "states": ["dead"]}, "by": "test"}
+        answer = self.server.ask("POST", "/api/redrive", order)
         return answer is not None
 
 
