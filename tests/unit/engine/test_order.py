@@ -83,7 +83,7 @@ async def test_a_head_that_waits_holds_its_key_on_disk_and_nobody_else(rig: Any)
     held = await put(rig, *[("a", n) for n in range(1, 600)])
     await put(rig, *[("b", n) for n in range(20)])
     await rig.ended("f", 20)
-    await rig.until(lambda: rig.states("f") == {"waiting": 1, "held": 599, "done": 20})
+    await rig.until(lambda: rig.states("f") == {"waiting": 1, "held": 599, "done": 20}, 600.0)
     assert rig.engine.flows["f"].status()["in_memory"] == 0
     assert ledger.seen == {"a": [], "b": list(range(20))}
     assert rig.progress("f", held[0]).attempt == 0, "no attempt is counted for one that waits for its turn"

@@ -53,14 +53,23 @@ async def test_nothing_runs_before_the_disk_says_that_it_may_be_in_flight(rig: A
     monkeypatch.setattr(FlowRun, "window", 8)
     early: list[int] = []
 
-    def step(message: Message) -> None:
-        if rig.store.register.claim(rig.engine.flows["f"].number)[0] < message.ref:
-            early.append(message.ref)
+    gate = asyncio.Event()
 
-    rig.flow("f", rig.Apply("a", step), concurrency=3)
+    async def step(message: Message, context: Any) -> None:
+        await gate.wait()
+
+    def hook(name: str) -> None:
+        if name == "before_run":
+            flow = rig.engine.flows["f"]
+            claimed = rig.store.register.claim(flow.number)[0]
+            early.extend(journey.seq for journey in flow.active.values() if journey.busy and journey.seq > claimed)
+
+    rig.hook = hook
+    rig.flow("f", rig.Act("a", step), concurrency=3)
     await rig.start()
     for start in range(0, 600, 100):
         await rig.put("f", *range(start, start + 100))
+    gate.set()
     await rig.ended("f", 600)
     assert not early
     await rig.quiet("f")
