@@ -16,6 +16,7 @@ import jsonschema_rs
 from dovetail.errors import ProjectError
 
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)@([1-9][0-9]*)")
+_OTHER = re.compile(r"\.\./([A-Za-z0-9._-]+)/([0-9]+)\.json(?:#(.*))?")
 _BASE: Final = "contract:///"
 MAX_VIOLATIONS: Final = 50
 
@@ -60,7 +61,8 @@ class Contract:
         self.name = name
         self.version = version
         self.schema = schema
-        reachable = {**(others or {}), self.ref: schema}
+        self._others = others or {}
+        reachable = {**self._others, self.ref: schema}
         resources = [(_uri(*parse_ref(ref)), other) for ref, other in reachable.items()]
         try:
             registry = jsonschema_rs.Registry(resources, draft=jsonschema_rs.Draft202012, retriever=_retrieve)
@@ -79,6 +81,17 @@ class Contract:
         """`name@version`."""
         return f"{self.name}@{self.version}"
 
+    def bundled(self) -> Any:
+        """The schema on its own: other contracts that it refers to are among its `$defs`, as `name@version`."""
+        waiting = [self.ref]
+        reached: dict[str, Any] = {}
+        while waiting:
+            ref = waiting.pop()
+            if ref not in reached and (ref == self.ref or ref in self._others):
+                reached[ref] = _pointing(self.schema if ref == self.ref else self._others[ref], ref, self.ref, waiting)
+        own = reached.pop(self.ref)
+        return {**own, "$defs": {**own.get("$defs", {}), **reached}} if reached else own
+
     def validate(self, value: Any) -> list[Violation]:
         """Every violation (at most 50), in the order of the schema; an empty list, and quickly, for a valid value."""
         if self.is_valid(value):
@@ -92,6 +105,24 @@ class Contract:
             if len(found) == MAX_VIOLATIONS:
                 break
         return found
+
+
+def _pointing(node: Any, within: str, root: str, found: list[str]) -> Any:
+    """A part of the schema `within` with its references as the bundle of `root` needs them; those it makes to other
+    contracts are added to `found`."""
+    if isinstance(node, list):
+        return [_pointing(one, within, root, found) for one in node]
+    if not isinstance(node, dict):
+        return node
+    moved = {name: _pointing(one, within, root, found) for name, one in node.items()}
+    ref = node.get("$ref")
+    if isinstance(ref, str):
+        other = _OTHER.fullmatch(ref)
+        target, pointer = (f"{other[1]}@{other[2]}", other[3] or "") if other else (within, ref.removeprefix("#"))
+        if other or ref.startswith("#"):
+            found.append(target)
+            moved["$ref"] = "#" + (f"/$defs/{target}" if target != root else "") + pointer
+    return moved
 
 
 def _uri(name: str, version: int) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 KINDS = frozenset(("object", "array", "string", "number", "boolean", "null"))
 DEEPEST = 40
+#: words that may add fields in ways that are not followed here
+UNREAD = frozenset(("patternProperties", "then", "else", "dependentSchemas", "$dynamicRef"))
 
 
 class Shape:
@@ -31,7 +33,9 @@ class Shape:
             for part in self.parts
         )
         loose = any(
-            part.get("additionalProperties") not in (None, False) or part.get("patternProperties")
+            part.get("additionalProperties") not in (None, False)
+            or not UNREAD.isdisjoint(part)
+            or pointed_out(part.get("$ref"), self.root)
             for part in self.parts
         )
         self.listed = bool(names) and not loose
@@ -88,6 +92,11 @@ def pointed(root: Any, pointer: str) -> Any:
             return None
         found = found[piece]
     return found
+
+
+def pointed_out(ref: Any, root: Any) -> bool:
+    """Whether a reference leads to where nothing can be seen."""
+    return ref is not None and not (isinstance(ref, str) and ref.startswith("#") and pointed(root, ref[1:]) is not None)
 
 
 def required(part: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from dovetail.engine.chain import StepChain
 from dovetail.engine.definition import Application, FlowDefinition, FlowVersion, Policy
 from dovetail.engine.observer import Observer
 from dovetail.errors import ProjectError, Rejected
+from dovetail.mapping import Shaper
 from dovetail.project.declared import FlowFile, OnFailure, Retrying
 from dovetail.project.expressions import BoundExpression, Shelf
 from dovetail.project.functions import load_function, registered
@@ -135,6 +136,11 @@ class ContractChecker:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
+        self._shaper = Shaper(contract.bundled())
+
+    def shape(self, value: Any) -> Any:
+        """The value with arrays where the contract has only arrays."""
+        return self._shaper.apply(value)
 
     def check(self, message: Message) -> None:
         """Raises `Rejected` whose detail lists each path at fault."""

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from dovetail.contracts import parse_ref
-from dovetail.mapping import MappingError
+from dovetail.mapping import MappingError, check
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project.declared import FlowFile
 from dovetail.project.expressions import Words
@@ -21,6 +22,7 @@ from dovetail.sdk import Repeat, Spec
 from dovetail.spec import Location, Path, Problem, Report, Secret, nearest, walk
 
 Place = Callable[[Path], Path]
+NONE: Final[Mapping[str, str | None]] = MappingProxyType({})
 Known = Mapping[str, Repeat | None] | None
 
 
@@ -35,6 +37,7 @@ class Names:
     formats: frozenset[str]
     files: FileTree
     words: Words
+    schemas: Mapping[str, Any]  # of the contracts that can be used
 
 
 @dataclass(slots=True)
@@ -56,6 +59,8 @@ class FlowCheck:
     def __init__(self, names: Names, words: StepWords, text: Text, report: Report, made: list[Secret]) -> None:
         self.uses = Uses()
         self._names, self._words, self._text, self._report = names, words, text, report
+        self._body: str | None = None  # the contract that the body keeps at the place that is looked at
+        self._target: str | None = None  # the contract that the value of this expression must keep
         self._made = {id(secret) for secret in made}
         self._by_kind: dict[str, Callable[[Any, Path], None]] = {
             "expression": self._expression, "operation": self._operation, "sink": self._sink, "topic": self._topic,
@@ -64,7 +69,9 @@ class FlowCheck:
 
     def head(self, head: FlowFile) -> None:
         """The flow's own fields, and all its steps."""
+        self._body = head.contract if head.source is not None else None  # it is held against what comes in
         self._settings(head, (), _as_is, nested=False)
+        self._body = None
 
     def source(self, config: Spec, path: Path) -> None:
         """The settings of its source."""
@@ -74,7 +81,8 @@ class FlowCheck:
                 for method in dict.fromkeys(getattr(config, "methods", ["any"])):
                     self.uses.routes.append((f"{method} {value}", self._report.locate(found)))
 
-    def _settings(self, config: Spec, base: Path, at: Place, *, nested: bool, subscribing: bool = False) -> None:
+    def _settings(self, config: Spec, base: Path, at: Place, *, nested: bool, subscribing: bool = False,
+                  targets: Mapping[str, str | None] = NONE) -> None:  # fmt: skip
         for path, declared, value in walk(config, base):
             place = at(path)
             if isinstance(value, Secret) and id(value) not in self._made:
@@ -85,20 +93,29 @@ class FlowCheck:
             elif declared.kind == "topic" and subscribing:
                 self.uses.subscribes.append((value, self._report.locate(place)))
             elif isinstance(value, str) and declared.kind in self._by_kind and value != declared.default:
+                self._target = targets.get(declared.name) if len(path) == len(base) + 1 else None
                 self._by_kind[declared.kind](value, place)
 
     def _steps(self, raw: list[Any], path: Path, *, nested: bool) -> None:
         taken: set[str] = set()
+        before = self._body
         for index, item in enumerate(raw):
             step = read_step(item, (*path, index), self._words, taken, self._report)
             if step is not None:
                 self._step(step, nested)
+            else:
+                self._body = None
+        self._body = before
 
     def _step(self, step: StepText, nested: bool) -> None:
         if nested and step.type.top_level:
             message = f"'{step.word}' must be one of the flow's own steps, not inside another step"
             self._report.add(step.path, message, "move it out", code="nested")
-        self._settings(step.config, step.path, step.at, nested=True)
+        before, self._body = self._body, self._body if step.type.sees_body else None
+        targets = {name: getattr(step.config, contract) for name, contract in step.type.makes_body.items()}
+        self._settings(step.config, step.path, step.at, nested=True, targets=targets)
+        made = next(filter(None, targets.values()), None)
+        self._body = made or (before if step.type.keeps_body else None)
 
     def _expression(self, text: str, path: Path) -> None:
         if text.endswith(".jsonata") and "\n" not in text:
@@ -110,14 +127,31 @@ class FlowCheck:
             source = self._names.files[text].decode("utf-8-sig", "replace")
             with contextlib.suppress(MappingError):  # that was told for the file
                 self.uses.files |= self._names.words.files(source)
+                self._against(source, partial(Location, text))
             return
         try:
             compile_mapping(text)
             self.uses.files |= self._names.words.files(text)
-            self._report.problems += self._names.words.problems(text, partial(self._text.inside, path))
+            at = partial(self._text.inside, path)
+            self._report.problems += self._names.words.problems(text, at)
+            self._against(text, at)
         except MappingError as error:
             place = self._text.inside(path, error.line or 1, error.column or 1)
             self._report.problems.append(mapping_problem(error, place, path))
+
+    def _against(self, text: str, at: Callable[[int, int], Location]) -> None:
+        """Hold an expression against the contract of the body that it reads, and of the one that it makes."""
+        schemas = self._names.schemas
+        source, target = (schemas.get(ref) if ref is not None else None for ref in (self._body, self._target))
+        if source is None and target is None:
+            return
+        for found in check(text, source, target):
+            message = found.message.split("; did you mean ")[0]
+            for side, ref in (("source", self._body), ("target", self._target)):
+                message = message.replace(f"the {side} contract", f"the contract {ref}")
+            hint = f"did you mean '{found.nearest}'?" if found.nearest else ""
+            level: Literal["error", "warning"] = "error" if found.severity == "error" else "warning"
+            self._report.problems.append(Problem(*at(found.line, found.column), message, hint, found.code, level=level))
 
     def _operation(self, name: str, path: Path) -> None:
         self._of_connection(name, path, self._names.operations, "operation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dovetail.catalog import Catalog
 from dovetail.contracts import Contract
@@ -68,7 +69,8 @@ def check_tree(
     """Like `load_project`, of a tree in memory. Without `layers` the environment's values for flows are left out."""
     loading = Loading(Reader(tree, catalog, around, layers=layers))
     project = loading.project(around.environment, folder)
-    problems = sorted(loading.reader.problems, key=lambda problem: problem.order)
+    once = dict.fromkeys(loading.reader.problems)  # what is wrong with a mapping is found by every flow that uses it
+    problems = sorted(once, key=lambda problem: problem.order)
     return (None if any(problem.level == "error" for problem in problems) else project), problems
 
 
@@ -90,7 +92,8 @@ class Loading:
         words = reader.words()
         maps, contracts, tables = reader.maps(words), reader.contracts(), reader.tables()
         reader.functions()
-        names = self._names(frozenset(reader.contract_refs()), words)
+        schemas = {ref: contract.bundled() for ref, contract in contracts.items()}
+        names = self._names(frozenset(reader.contract_refs()), words, schemas)
         self._check_flows(names)
         self._across_flows()
         unset = any(problem.code in ("variable-missing", "secret-missing") for problem in reader.problems)
@@ -98,7 +101,7 @@ class Loading:
             return None
         return self._made(head, environment, folder, maps, contracts, tables)
 
-    def _names(self, contracts: frozenset[str], words: Words) -> Names:
+    def _names(self, contracts: frozenset[str], words: Words, schemas: Mapping[str, Any]) -> Names:
         """Read the connections; what all flows may refer to."""
         reader = self.reader
         operations: dict[str, Mapping[str, Repeat | None] | None] = dict.fromkeys(reader.names("connections"))
@@ -113,7 +116,7 @@ class Loading:
                 operations[written.name] = repeats(kind, given, connection.operations if connection else {})
                 sinks[written.name] = dict(kind.sinks)
         return Names(operations, sinks, contracts, frozenset(reader.names("flows")),
-                     words.formats, reader.tree, words)  # fmt: skip
+                     words.formats, reader.tree, words, schemas)  # fmt: skip
 
     def _check_flows(self, names: Names) -> None:
         for written in self.reader.written("flows"):

@@ -165,6 +165,11 @@ class Checker(Protocol):
         """Raises `Rejected` whose detail lists the paths at fault."""
         ...
 
+    def shape(self, value: Any) -> Any:
+        """The value (or `UNDEFINED`) with arrays where the contract has only arrays: one item alone becomes an array of
+        one, a required array that is missing an empty one."""
+        ...
+
 
 class Chain(Protocol):
     """Compiled steps in a row. `effectful`: at least one of them is."""

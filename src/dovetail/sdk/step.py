@@ -16,7 +16,7 @@ reference.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from dovetail.message import Message
@@ -41,6 +41,12 @@ class Step(ABC):
     Config: ClassVar[type[Spec]]
     # waits for outside systems: the engine runs it for each message on its own; an instance may say
     effectful: bool = False
+    # its expressions and nested steps see the body as it came in; the body goes on as it came in: `check` then knows
+    # what the expressions may read
+    sees_body: ClassVar[bool] = False
+    keeps_body: ClassVar[bool] = False
+    # a field with an expression that makes the new body → the field that names the body's contract
+    makes_body: ClassVar[Mapping[str, str]] = {}
     top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
 
     chains: Sequence[Chain] = ()  # what it built of nested steps: they open and close with it

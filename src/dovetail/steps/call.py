@@ -12,6 +12,9 @@ class Call(EffectStep):
     The operation gets the message's body, or the value of `body`. With `as` the answer is remembered for later steps.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         operation: str = field(main=True, kind="operation", help="The operation.", example="erp.create_sales_order")
         args: dict[str, str] = field(

@@ -11,6 +11,9 @@ from dovetail.steps._values import excerpt
 class Filter(Step):
     """Lets a message go on when a condition is true, and ends it otherwise: discarded, with the reason on record."""
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         expression: str = field(
             main=True, kind="expression", help="The condition.", example='financial_status = "paid"'

@@ -12,6 +12,8 @@ class Log(EffectStep):
     """Writes a structured line to the log: the event, the step, the message's id and the fields you name."""
 
     effectful = False
+    sees_body = True
+    keeps_body = True
 
     class Config(Spec):
         event: str = field(main=True, help="What happened, in the same words each time.", example="order_priced")

@@ -32,6 +32,9 @@ class Parallel(EffectStep):
     done. A filter in a branch ends only that branch.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         branches: list[Branch] = field(
             main=True, min=1, help="The branches: each a step, or a list of steps.",

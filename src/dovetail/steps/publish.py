@@ -13,6 +13,9 @@ class Publish(Step):
     neither. It goes on as it came. Every subscribing flow has its own cursor, retries and dead letters.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         topic: str = field(main=True, kind="topic", help="The topic.", example="orders.accepted", pattern=r"[\w.:/-]+")
         body: str | None = field(

@@ -12,6 +12,8 @@ class Respond(EffectStep):
     """
 
     effectful = False
+    sees_body = True
+    keeps_body = True
 
     class Config(Spec):
         body: str | None = field(

@@ -31,6 +31,8 @@ class Route(Step):
     goes on as it came. It fails when one of them fails.
     """
 
+    sees_body = True
+
     class Config(Spec):
         cases: list[Case] = field(main=True, min=1, help="The cases, in order; `otherwise` comes last.",
                                   example=[{"when": 'country = "DE"', "steps": []}, {"otherwise": []}])  # fmt: skip

@@ -12,6 +12,8 @@ class Send(Step):
     """Writes messages to a sink of a connection, as many at once as the engine hands over; each has its own outcome."""
 
     effectful = True
+    sees_body = True
+    keeps_body = True
 
     class Config(Spec):
         sink: str = field(main=True, kind="sink", help="The sink.", example="archive.write")

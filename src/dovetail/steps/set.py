@@ -11,6 +11,9 @@ class Set(MessageStep):
     that gives nothing leaves its variable as it was.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         variables: dict[str, str] = field(
             main=True,

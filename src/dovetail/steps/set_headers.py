@@ -11,6 +11,9 @@ class SetHeaders(MessageStep):
     nothing leaves its header as it was.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         headers: dict[str, str] = field(
             default={}, main=True, kind="expression", help="The headers to set, each an expression.",

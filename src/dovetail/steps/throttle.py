@@ -13,6 +13,9 @@ class Throttle(EffectStep):
     The spacing is kept in memory: after a restart it begins anew, and each node keeps its own.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         rate: Rate = field(main=True, help="How many messages may pass in which time.", example="50/s")
         key: str | None = field(

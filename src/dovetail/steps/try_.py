@@ -17,6 +17,8 @@ class Try(EffectStep):
     message that a rule ends in here has ended.
     """
 
+    sees_body = True
+
     class Config(Spec):
         steps: list[Any] = field(main=True, kind="steps", help="The steps that may fail.")
         catch: list[Any] = field(kind="steps", help="The steps for a message that failed in them.")

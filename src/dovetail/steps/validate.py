@@ -8,6 +8,9 @@ from dovetail.sdk import Build, Message, MessageStep, Spec, field
 class Validate(MessageStep):
     """Fails a message that breaks a contract, with the paths at fault. One that keeps it goes on untouched."""
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         contract: str = field(main=True, kind="contract", help="The contract.", example="shop.order@2")
 

@@ -15,6 +15,9 @@ class WireTap(EffectStep):
     A copy to a topic is as durable as the message itself.
     """
 
+    sees_body = True
+    keeps_body = True
+
     class Config(Spec):
         topic: str | None = field(
             default=None, main=True, kind="topic", help="The topic that gets the copy.", example="orders.seen"

@@ -53,7 +53,11 @@ FILES: dict[str, bytes] = {
     "flows/orders.yaml": FLOW,
     "flows/ledger.yaml": OTHER,
     "maps/order.jsonata": b'{"id": id}\n',
-    "contracts/shop.order/2.json": b'{"type": "object", "properties": {"to": {"$ref": "../shop.address/1.json"}}}',
+    "contracts/shop.order/2.json": b"""\
+{"type": "object", "properties": {
+  "id": {}, "status": {"type": "string"}, "customer": {"type": "object"}, "to": {"$ref": "../shop.address/1.json"}
+}}
+""",
     "contracts/shop.address/1.json": b'{"type": "object"}',
 }
 ENVIRON = {

@@ -87,6 +87,14 @@ async def test_a_map_that_gives_nothing_fails_clearly(world: World) -> None:
         await world.one({"map": "missing"}, {})
 
 
+async def test_a_map_keeps_the_contract_it_names() -> None:
+    world = World(contracts={"order@1": lambda value: "" if "id" in value else "id is missing"})
+    text = {"map": "order", "contract": "order@1"}
+    assert (await world.one(text, {"order": {"id": 1}})).value == {"id": 1}
+    with pytest.raises(Rejected, match="id is missing"):
+        await world.one(text, {"order": {"no": 1}})
+
+
 async def test_a_contract_that_is_broken_fails() -> None:
     world = World(contracts={"order@1": lambda value: "" if "id" in value else "id is missing"})
     with pytest.raises(Rejected, match="id is missing"):
