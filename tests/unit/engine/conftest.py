@@ -47,7 +47,7 @@ from dovetail.sdk import (
     Source,
     Step,
 )
-from dovetail.store.base import ENDED, Progress, Query, Row, State, Store
+from dovetail.store.base import ENDED, Progress, Query, Row, State, Store, Work
 from dovetail.store.sqlite import SqliteStore
 from dovetail.testkit.store import Disk, MemoryStore
 
@@ -329,6 +329,7 @@ class Rig:
         self.rates: dict[str, float] = {}
         self.hook: Callable[[str], None] = lambda name: None
         self.store_hook: Callable[[str], None] = lambda name: None
+        self.disk_takes: Callable[[], float] = lambda: 0.0  # virtual seconds before and after each commit
         self.lives: list[Engine] = []
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -390,6 +391,7 @@ class Rig:
 
     async def start(self, wait: bool = True) -> Engine:
         self.store = await self.open()
+        self._slow_down(self.store)
         application = Application(list(self.flows.values()), self.connections, self.rates)
         self.engine = Engine(
             application, self.store, clock=self.clock, ids=self.ids, codecs=self.codecs, log=self.log,
@@ -403,6 +405,20 @@ class Rig:
                 if isinstance(source, Inlet) and source.topic is None:
                     await source.ran.wait()
         return self.engine
+
+    def _slow_down(self, store: Store) -> None:
+        """A disk that takes its time lets other tasks run before a commit is visible, and before its maker hears of
+        it."""
+        commit = store.commit
+
+        async def slow(work: Work) -> None:
+            if before := self.disk_takes():
+                await asyncio.sleep(before)
+            await commit(work)
+            if after := self.disk_takes():
+                await asyncio.sleep(after)
+
+        store.commit = slow  # type: ignore[method-assign]
 
     async def crash(self) -> None:
         """As `kill -9` leaves it: nothing more is written, the store is not closed cleanly."""
