@@ -33,6 +33,8 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _from_json = jiter.from_json
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _UNSURE: Any = object()
+_LONG: Final = 4300  # digits of an integer that are too many for the slower reader, which then says so
+_DIGITS: Final = b"0" * _LONG
 
 
 def _quickly(body: bytes) -> Any:
@@ -43,6 +45,8 @@ def _quickly(body: bytes) -> Any:
     stay,
     and nothing else makes any (a colon written as an escape could make up for a lost member, so then it is unsure).
     """
+    if len(body) > _LONG and _DIGITS in body.translate(_MARKS):
+        return _UNSURE
     try:
         value = _decode(body)
         if body.count(b":") == _encode(value).count(b":") and b"\\u003" not in body:
