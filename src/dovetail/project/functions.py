@@ -20,19 +20,22 @@ from dovetail.sdk import UNDEFINED
 FUNCTIONS: Final = "python/functions.py"  # each public function in it is one of the mapping language: `$name`
 
 
-def defined(source: bytes) -> dict[str, int] | None:
-    """The functions of a module with their lines; None when it does not parse (which is told once, for the file)."""
+def defined(source: bytes, *, waiting: bool = True) -> dict[str, int] | None:
+    """The functions of a module with their lines, also (with `waiting`) those that are `async`.
+
+    None when it does not parse (which is told once, for the file).
+    """
     try:
         module = ast.parse(source)
     except (SyntaxError, ValueError):
         return None
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef) if waiting else (ast.FunctionDef,)
     return {node.name: node.lineno for node in module.body if isinstance(node, kinds)}
 
 
 def mapping_functions(tree: FileTree) -> dict[str, int]:
     """The functions that mappings know, with their lines."""
-    found = defined(tree.get(FUNCTIONS, b"")) or {}
+    found = defined(tree.get(FUNCTIONS, b""), waiting=False) or {}
     return {name: line for name, line in found.items() if not name.startswith("_")}
 
 

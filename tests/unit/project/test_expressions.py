@@ -44,6 +44,10 @@ def country(code):
 
 def _hidden():
     return 1
+
+
+async def later():
+    return 1
 """
 FILES: dict[str, bytes] = {
     "dovetail.yaml": b"project: acme\n",
@@ -134,6 +138,7 @@ CASES: list[tuple[str, str]] = [
     ('$xref("nope", "a", 1, "b")', "there is no table 'nope' "),
     ("$vta(1)", "there is no function $vta (did you mean '$vat'?)"),
     ("$_hidden()", "there is no function $_hidden"),
+    ("$later()", "there is no function $later"),
     ("$sumn(lines)", "there is no function $sumn (did you mean '$sum'?)"),
     ("$header.id", "warning: nothing sets the variable $header (did you mean '$headers'?)"),
     ('$parse("cvs", text)', "there is no format 'cvs' (did you mean 'csv'?)"),
