@@ -166,7 +166,11 @@ async def test_a_paused_target_costs_no_attempt(rig: Any) -> None:
     await rig.quiet("f")
 
 
-async def test_a_pause_costs_no_attempt_over_a_clean_restart(rig: Any) -> None:
+@pytest.mark.parametrize("patience", [0, 16])
+async def test_a_pause_costs_no_attempt_over_a_clean_restart(
+    rig: Any, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dovetail.engine.flow.FlowRun.patience", patience)
     op = rig.Op(failing(*[Paused("no credentials", after=30.0) for _ in range(4)]), target="erp")
     first = rig.Op(target="other")
     rig.flow("f", rig.call("a", first), rig.call("c", op), max_attempts=1)
@@ -183,7 +187,12 @@ async def test_a_pause_costs_no_attempt_over_a_clean_restart(rig: Any) -> None:
     assert rig.state("f", seq) is State.DONE
 
 
-async def test_a_value_changed_in_place_is_not_changed_again_after_a_pause(rig: Any) -> None:
+@pytest.mark.parametrize("patience", [0, 16])
+async def test_a_value_changed_in_place_is_not_changed_again_after_a_pause(
+    rig: Any, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dovetail.engine.flow.FlowRun.patience", patience)
+
     def add(message: Message) -> None:
         message.value["n"] += 1
 
