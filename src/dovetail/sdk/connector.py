@@ -166,10 +166,10 @@ class Connection(ABC):
 class Source(ABC):
     """Where a flow's messages come from.
 
-    The engine calls `open` once, then `run` as a task that lives until the flow stops, then `close`. A `run` that raises
-    is logged and called again after a while. `run` hands
-    deliveries to `deliver` and awaits `deliver.room()` before it reads more, if it can wait. It deletes, acks or
-    archives an item only when the item's receipt says that it was accepted.
+    The engine calls `open` once, then `run` as a task that lives until the flow stops, then `close`. A `run` that
+    raises is logged and called again after a while. `run` hands deliveries to `deliver` and awaits `deliver.room()`
+    before it reads more, if it can wait. It deletes, acks or archives an item only when the item's receipt says that
+    it was accepted.
     """
 
     Config: ClassVar[type[Spec]]
