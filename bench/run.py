@@ -13,6 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ def main() -> int:
     """Measure, print, write; returns the exit status: 1 when something could not be measured."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="shorter runs, one round, 50,000 pending messages")
+    options.add_argument("--pending", type=int, help="so many pending messages instead")
     options.add_argument("--only", default=",".join(GROUPS), help="which of them, with commas")
     options.add_argument("--no-document", action="store_true", help="print only, leave docs/benchmarks.md alone")
     given = options.parse_args()
@@ -97,6 +99,8 @@ def main() -> int:
         options.error(f"--only {unknown[0]!r}: there are {', '.join(GROUPS)}")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # inherited by every process started
     effort = QUICK if given.quick else FULL
+    if given.pending:
+        effort = replace(effort, pending=given.pending)
     results = carry_out(plan(groups, effort))
     print_tables(results, CONSOLE)
     if not given.no_document:
