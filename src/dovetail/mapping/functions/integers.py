@@ -318,6 +318,8 @@ def digits_value(text: str, picture: Picture) -> Any:
             digits = digits.replace(sign, "")
     if picture.zero != 0x30:
         digits = "".join(chr(max(ord(one) - picture.zero + 0x30, 0) % 0x110000) for one in digits)
+    if len(digits) < 20 and digits.isascii() and digits.isdigit():
+        return int(digits)
     found = _leading.match(digits)
     return int(found.group()) if found and len(found.group()) < 400 else math.nan
 

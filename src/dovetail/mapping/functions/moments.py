@@ -54,6 +54,7 @@ def weekday(days: int) -> int:
     return (days + 3) % 7 + 1
 
 
+@functools.lru_cache(maxsize=4096)
 def first_week(year: int, month: int) -> int:
     """The day on which week 1 starts: the week with the first Thursday."""
     first = days_of(year, month, 1)
@@ -236,7 +237,7 @@ def format_moment(state: Any, millis: Any, picture: Any, timezone: Any) -> str:
         raise MappingError("U1001", value="The date/time picture is too long")
     parts = analyse(ISO if picture is U else picture)
     return "".join(
-        part.literal if part.literal is not None else shown(state, at, part, hours, minutes) for part in parts
+        [part.literal if part.literal is not None else shown(state, at, part, hours, minutes) for part in parts]
     )
 
 
@@ -368,7 +369,7 @@ def parse_moment(state: Any, text: str, picture: str) -> Any:
             components[part.component] = read(part, piece)
     if not components:
         return U
-    return assembled(components, Moment(state.environment.now_ms))
+    return assembled(components, state)
 
 
 def read(part: Part, text: str) -> Any:
@@ -394,11 +395,20 @@ def zone_minutes(part: Part, text: str) -> int:
     return int(text[:3]) * 60 + int(text[3:])
 
 
-def mask(components: dict[str, Any], letters: str) -> int:
-    bits = 0
-    for one in letters:
-        bits = bits * 2 + (1 if components.get(one) else 0)
-    return bits
+DATE_BITS = {letter: 128 >> place for place, letter in enumerate("YXMxWwdD")}
+TIME_BITS = {letter: 32 >> place for place, letter in enumerate("PHhmsf")}
+
+
+def masks(components: dict[str, Any]) -> tuple[int, int]:
+    """Which components of a date and of a time are there and not nought, as bits."""
+    date = time = 0
+    for letter, value in components.items():
+        if value:
+            if letter in DATE_BITS:
+                date |= DATE_BITS[letter]
+            elif letter in TIME_BITS:
+                time |= TIME_BITS[letter]
+    return date, time
 
 
 def fits(bits: int, kind: int) -> bool:
@@ -406,15 +416,16 @@ def fits(bits: int, kind: int) -> bool:
     return not (~kind & bits) and bool(kind & bits)
 
 
-def assembled(found: dict[str, Any], now: Moment) -> int:
+def assembled(found: dict[str, Any], state: Any) -> int:
     """Fill the gaps: what is greater than the components given comes from now, what is smaller is least."""
-    date, time = mask(found, "YXMxWwdD"), mask(found, "PHhmsf")
+    date, time = masks(found)
     by_day = not fits(date, 0b10100001) and fits(date, 0b10000010)
     by_week_of_month = fits(date, 0b01010100)
     by_week = not by_week_of_month and fits(date, 0b01001000)
     half_day = not fits(time, 0b010111) and fits(time, 0b101111)
     order = "YD" if by_day else "XxwF" if by_week_of_month else "XWF" if by_week else "YMD"
     started = ended = False
+    now: Moment | None = None
     for letter in order + ("Phmsf" if half_day else "Hmsf"):
         if found.get(letter) is not None:
             started = True
@@ -424,6 +435,7 @@ def assembled(found: dict[str, Any], now: Moment) -> int:
             found[letter] = 1 if letter in "MDd" else 0
             ended = True
         else:
+            now = now or Moment(state.environment.now_ms)
             found[letter] = now.component(letter)
     if by_week_of_month or by_week:
         raise MappingError("D3136")
@@ -431,8 +443,9 @@ def assembled(found: dict[str, Any], now: Moment) -> int:
 
 
 def total(found: dict[str, Any], by_day: bool, half_day: bool) -> int:
-    if any(one is None or one.__class__ is float for one in found.values()):
-        raise MappingError("D3136")
+    for one in found.values():
+        if one is None or one.__class__ is float:
+            raise MappingError("D3136")
     month = found.get("M") or 0
     if by_day:
         days = days_of(found["Y"], 1, 1) + found["d"] - 1

@@ -46,7 +46,13 @@ def double_text(value: float) -> str:
     if value.is_integer() and abs(value) <= SAFE:
         return str(int(value))
     text = repr(value)
-    return text if "e" not in text and not text.endswith(".0") else digits_text(Decimal(text))
+    figures, mark, power = text.partition("e")
+    if not mark:
+        return text if not text.endswith(".0") else digits_text(Decimal(text))
+    exponent = int(power)
+    if exponent >= 21 or exponent <= -7:  # both languages write these with an exponent
+        return f"{figures}e{'+' if exponent > 0 else ''}{exponent}"
+    return digits_text(Decimal(text))
 
 
 def decimal_text(value: Decimal) -> str:
