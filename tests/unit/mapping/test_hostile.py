@@ -1,4 +1,4 @@
-"""Hostile expressions end within their limits, in time and memory, and never touch the host."""
+"""Hostile expressions are refused or end, in bounded memory, off the host. Their time is printed, not judged."""
 
 from __future__ import annotations
 
