@@ -233,7 +233,8 @@ def redrivable(facts: Facts, checked: Counter[str]) -> Iterator[str]:
             checked["redrivable"] += event.op == "ok"
     for seen in facts.seen.values():
         send = facts.sends.get(seen.id)
-        if mended and seen.state == "dead" and send is not None and not send.stands:
+        stands = send is not None and send.stands and seen.reason.startswith(send.stands)
+        if mended and seen.state == "dead" and send is not None and not stands:
             yield f"{seen.flow}: {seen.id} is dead again, though all was mended: {seen.reason}"
 
 

@@ -46,8 +46,8 @@ class Send(Event):
     duplicate), `fail` (surely refused: 4xx) or `info` (nobody knows: 5xx, a reset, a crash).
 
     On `invoke`: `hash` of the body, `wants` the effects that it must have caused once it is done, `may` those that it
-    may cause as well. `stands`: it can never be done (a shape nobody takes), so it may stay a dead letter. On `ok`: `ref`,
-    Dovetail's own id of the message.
+    may cause as well. `stands`: how the reason begins for which it may stay a dead letter in the end (a shape nobody
+    takes, a doubt that only a person can resolve). On `ok`: `ref`, Dovetail's own id of the message.
 
     An id is accepted once: a client that repeats itself at a flow without `dedupe` takes a new id.
     """
@@ -59,7 +59,7 @@ class Send(Event):
     hash: str = ""
     wants: Sequence[Want] = ()
     may: Sequence[Want] = ()
-    stands: bool = False
+    stands: str = ""
     ref: str = ""
 
 
