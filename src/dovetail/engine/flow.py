@@ -265,7 +265,12 @@ class FlowRun:
             self.adopt(journey)
             self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
         await self.engine.writer.barrier()
-        self.engine.hook("after_retry_claim")
+        try:
+            self.engine.hook("after_retry_claim")
+        except Exception as error:  # they are claimed: nobody would look at them again in this life
+            for journey in journeys:
+                self.settle.refused(journey, error)
+            return
         for journey in journeys:
             if journey.key is None or self.lanes.offer(journey):
                 self.ready.append(journey)

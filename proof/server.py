@@ -1,0 +1,45 @@
+"""A real Dovetail server under drill."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from dovetail.engine import failpoints
+from dovetail.testkit.processes import Dovetail
+from proof.drilled import VARIABLE, Crossings
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).parent / "project"
+UNSET = f"{failpoints.NAMES[0]}:0:kill"  # counts, and never does anything
+
+
+class Server(Dovetail):
+    """`dovetail run` on the fault project; `crossings` are those of the newest life."""
+
+    module = "proof.drilled"
+
+    def __init__(self, folder: Path, target: str, environment: Mapping[str, str] | None = None) -> None:
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+        given = {"ACCOUNTING_URL": target, "PYTHONPATH": path, **(environment or {})}
+        super().__init__(PROJECT, folder, given)
+        self._folder, self.lives = folder, 0
+        self.crossings: Crossings | None = None
+
+    def command(self) -> list[str]:
+        command = super().command()
+        assert command[:3] == [sys.executable, "-m", "dovetail"]
+        return [*command[:2], self.module, *command[3:]]
+
+    def begin(self, failpoint: str = "") -> bool:
+        """Start with a failpoint and wait until it is ready; False if it died first."""
+        path = self._folder / f"crossings.{self.lives + 1}"
+        self.crossings = Crossings(path)
+        self.lives += 1
+        return self.start(DOVETAIL_FAILPOINT=failpoint or UNSET, **{VARIABLE: str(path)})
+
+    def crossed(self, name: str) -> int:
+        """How often this life has crossed a failpoint."""
+        return self.crossings[name] if self.crossings is not None else 0
