@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal
 
 from dovetail.sdk import Checker, Connection, Expression, Source, Step
@@ -37,15 +38,39 @@ class FlowVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A newer version that takes a share of the new messages: those whose key is in `keys`, and `percent` of all keys.
+
+    Messages of one key stay together, so their order holds; those without a key are told apart by their bodies, so
+    that a repeat meets the same version.
+    """
+
+    version: FlowVersion
+    percent: float = 0.0
+    keys: frozenset[str] = frozenset()
+
+    def takes(self, key: str | None, body: bytes) -> bool:
+        """Whether a message with this key and body is one of the share."""
+        if key is not None and key in self.keys:
+            return True
+        if not self.percent:
+            return False
+        drawn = blake2b(body if key is None else key.encode(), digest_size=4).digest()
+        return int.from_bytes(drawn, "big") < self.percent / 100 * 2**32
+
+
+@dataclass(frozen=True, slots=True)
 class FlowDefinition:
     """A flow as it is deployed: its current version, where its messages come from, and how older versions are
-    loaded."""
+    loaded. `moved`: versions whose messages begin on another one instead."""
 
     name: str
     current: FlowVersion
     source: Source | None
     load: Callable[[int], FlowVersion]  # by number; raises ProjectError when its text cannot be built any more
     from_start: bool = False  # a new subscriber of a topic begins at its oldest message
+    canary: Canary | None = None
+    moved: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from dovetail.clock import Clock, Ids
 from dovetail.engine.definition import Application, FlowDefinition
+from dovetail.engine.deployment import Deployment, Retired
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.intake import Admission, Door
@@ -48,9 +49,10 @@ class Engine:
         self.ended = asyncio.Event()  # the engine cannot go on: see `failure`
         self._by_stream: dict[int, list[FlowRun]] = {}
         self._streams: dict[str, int] = {}
+        self.retired: list[Retired] = []  # what a deployment replaced and messages in memory still use
         self._tasks: set[asyncio.Task[Any]] = set()
         self._services: list[asyncio.Task[Any]] = []
-        self._sources: list[asyncio.Task[Any]] = []
+        self._sources: dict[str, asyncio.Task[Any]] = {}  # by flow
         self._waiters: dict[tuple[int, int], Admission] = {}
         self._last_seq = 0
         self._offset = clock.now_ms() - int(clock.monotonic() * 1000)
@@ -68,15 +70,13 @@ class Engine:
         for name, connection in self.application.connections.items():
             await connection.open(Opening(self, name))
         for definition in self.application.flows:
-            self._add(definition)
-        self._subscribe()
-        for stream, readers in self._by_stream.items():
-            self.store.register.set_readers(stream, [flow.number for flow in readers])
+            self.add(definition)
+        self.subscribe(self.flows.values())
         for flow in self.flows.values():
-            await flow.versions.current.open()
+            await flow.versions.open()
         self.dispatching = True
         self.recovering = True
-        await Recovery(self).run()
+        await Recovery(self).run(self.flows.values(), unclean=not self.store.clean)
         self.recovering, self._recovered = False, True
         for flow in self.flows.values():
             flow.timer.start()
@@ -86,7 +86,36 @@ class Engine:
             source = flow.definition.source
             if source is not None and source.topic is None:
                 await source.open(Opening(self, flow.name))
-                self._sources.append(self._service(self._feed(source, flow)))
+                self.listen(flow)
+
+    def listen(self, flow: FlowRun) -> None:
+        """Run the flow's source, which is open."""
+        source = flow.definition.source
+        assert source is not None
+        self._sources[flow.name] = self._service(self._feed(source, flow))
+
+    async def unlisten(self, name: str) -> None:
+        """End a flow's source, if it runs."""
+        task = self._sources.pop(name, None)
+        source = self.flows[name].definition.source
+        if task is not None:
+            await self._cancel([task])
+        if source is not None:
+            await source.close()
+
+    def dismiss(self, flow: FlowRun) -> None:
+        """The flow is no longer wanted: it finishes what it has and takes nothing new."""
+        definition = flow.definition
+        flow.definition = FlowDefinition(flow.name, definition.current, None, definition.load)
+        if flow.reads_topic:
+            flow.behind = False
+            self._by_stream[flow.stream].remove(flow)
+            self.subscribe(())
+
+    async def deploy(self, application: Application) -> None:
+        """Take over another application while running; see `Deployment`. Raises what stands in its way; then nothing
+        has changed."""
+        await Deployment(self, application).run()
 
     async def _feed(self, source: Source, flow: FlowRun) -> None:
         """Run a source for as long as the flow runs: one that fails is started again, and no other flow suffers."""
@@ -101,7 +130,8 @@ class Engine:
             delay = 1.0 if self.clock.monotonic() - started > 60.0 else min(60.0, delay * 2)
             await asyncio.sleep(delay)
 
-    def _add(self, definition: FlowDefinition) -> None:
+    def add(self, definition: FlowDefinition) -> FlowRun:
+        """Make the run of a flow; nothing of it is started."""
         register = self.store.register
         number = register.number("flow", definition.name)
         source = definition.source
@@ -113,23 +143,26 @@ class Engine:
         self.flows[definition.name] = flow
         self._by_stream.setdefault(stream, []).append(flow)
         self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.claimed - flow.claim_ahead)
+        return flow
 
-    def _subscribe(self) -> None:
+    def subscribe(self, flows: Iterable[FlowRun]) -> None:
         """A flow that has never read its topic begins at the end, unless it wants to read it from the start."""
         register = self.store.register
         readers = register.readers()
-        for flow in self.flows.values():
+        for flow in flows:
             new = not flow.claimed and flow.number not in readers.get(flow.stream, ())
             last = self.store.journal.last(flow.stream)
             if flow.reads_topic and new and last and not flow.definition.from_start:
                 register.set_claim(flow.number, last)
                 flow.claimed = flow.asked = flow.cursor = last
+        for stream, reading in self._by_stream.items():
+            register.set_readers(stream, [flow.number for flow in reading])
 
     def known(self, name: str) -> FlowRun | None:
         """A flow of the application by name, running or (for a replay) not started."""
         for definition in self.application.flows:
             if definition.name == name and name not in self.flows:
-                self._add(definition)
+                self.add(definition)
         return self.flows.get(name)
 
     async def drain(self, seconds: float = 30.0) -> None:
@@ -159,6 +192,8 @@ class Engine:
         self._stopped()
         for flow in self.flows.values():
             await flow.versions.close()
+        for retired in self.retired:
+            await retired.close()
         for connection in self.application.connections.values():
             await connection.close()
         await self.store.close(clean=clean)
@@ -179,8 +214,8 @@ class Engine:
             admission.answered(seq, State.FRESH, "", None)
 
     async def _stop_sources(self) -> None:
-        await self._cancel(self._sources)
-        self._sources = []
+        await self._cancel(list(self._sources.values()))
+        self._sources = {}
         for flow in self.flows.values():
             if flow.definition.source is not None:
                 await flow.definition.source.close()
@@ -214,6 +249,10 @@ class Engine:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.log.error("task_failed", error=repr(task.exception()))
+
+    def attend(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something that ends with the engine at the latest."""
+        self._services.append(self._service(work))
 
     def _service(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

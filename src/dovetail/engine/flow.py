@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dovetail.engine.context import PARTS, RunContext
 from dovetail.engine.definition import FlowDefinition
 from dovetail.engine.effects import Effects
-from dovetail.engine.execute import Compiled, Versions
+from dovetail.engine.execute import Compiled, versions_of
 from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
 from dovetail.engine.lanes import Lanes
@@ -43,10 +43,7 @@ class FlowRun:
         self.engine, self.definition = engine, definition
         self.name, self.number, self.stream = definition.name, number, stream
         self.reads_topic = definition.source is not None and definition.source.topic is not None
-        self.versions = Versions(
-            Compiled(self.name, definition.current, engine.observer, engine.clock),
-            lambda n: Compiled(self.name, definition.load(n), engine.observer, engine.clock),
-        )
+        self.versions = versions_of(definition, engine.observer, engine.clock)
         self.active: dict[int, Journey] = {}  # every journey in memory, by journal number
         self.ready: deque[Journey] = deque()
         self.running = 0
@@ -155,12 +152,14 @@ class FlowRun:
     def journey(self, entry: Entry | Row, message: Message | None = None, progress: Progress | None = None) -> Journey:
         """Bring a message into memory. Raises whatever stands in the way: its version, its bytes."""
         memo = unpack(progress.memo) if progress is not None and progress.memo else None
-        number = (memo.version if memo is not None else 0) or entry.version
-        version = self.versions.get(number)
         if message is None:
             message = self.message(entry, unpack_meta(entry.meta))
         else:
             message.id, message.time_ms, message.ref = message_id(self.engine.store.uid, entry.seq), entry.at, entry.seq
+        number = memo.version if memo is not None and memo.version else entry.version
+        if progress is None and self.versions.moved:
+            number = self._moved(entry)
+        version = self.versions.get(number) if number else self.versions.chosen(message)
         key = entry.key if progress is None else progress.key
         message.key = key.removeprefix(PARTS) if key is not None else None
         start = entry.start and self._start(entry, version)
@@ -172,11 +171,23 @@ class FlowRun:
             journey.attempt = progress.attempt + 1
         return journey
 
+    def _moved(self, entry: Entry | Row) -> int:
+        """The version on which a fresh message begins. A part stays when the other version lacks the step that made
+        it."""
+        number = self.versions.moved.get(entry.version, entry.version)
+        if number == entry.version or not entry.start:
+            return number
+        return number if self._made_by(entry) in self.versions.get(number).index else entry.version
+
+    def _made_by(self, entry: Entry | Row) -> str:
+        """The step behind which a part begins."""
+        return self.versions.get(entry.version).version.steps[entry.start - 1].id
+
     def _start(self, entry: Entry | Row, version: Compiled) -> int:
         """Where a part begins: behind the step that made it, wherever that stands in the version it runs on."""
         if version.number == entry.version:
             return entry.start
-        split = self.versions.get(entry.version).version.steps[entry.start - 1].id
+        split = self._made_by(entry)
         if split not in version.index:
             raise Rejected(f"version {version.number} has no step {split}, behind which it begins")
         return version.index[split] + 1

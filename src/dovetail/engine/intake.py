@@ -71,7 +71,8 @@ class Admission:
         self._at: list[int] = []  # index in the batch of each entry
         self._messages: list[Message] = []
         self.refused: list[tuple[Entry, Progress]] = []
-        version = flow.versions.current.version
+        versions = flow.versions
+        version = versions.current.version
         now = flow.engine.clock.now_ms()
         for index, message in enumerate(delivery.batch):
             known = delivery.refusals[index] if delivery.refusals else None
@@ -79,6 +80,8 @@ class Admission:
                 self._turn_away(index, message, known)
                 continue
             try:
+                if versions.canary is not None:
+                    version = versions.chosen(message).version
                 entry = admit(flow, version, message, delivery.dedupe[index] if delivery.dedupe else None, now)
             except Refused as error:
                 self._turn_away(index, message, error)

@@ -8,6 +8,7 @@ only its own mark.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dovetail.engine.journey import Journey
@@ -27,12 +28,12 @@ class Recovery:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def run(self) -> None:
-        """Restore lanes, then run what was in flight."""
+    async def run(self, flows: Iterable[FlowRun], *, unclean: bool) -> None:
+        """Restore these flows' lanes, then run what was in flight. `unclean`: it may have ended with the process."""
         engine = self._engine
-        unclean = not engine.store.clean
+        flows = list(flows)
         suspects: list[tuple[FlowRun, Journey]] = []
-        for flow in engine.flows.values():
+        for flow in flows:
             self._lanes(flow)
             suspects += [(flow, journey) for journey in await self._interrupted(flow)]
             if unclean:
@@ -45,7 +46,7 @@ class Recovery:
             for flow, journey in suspects:
                 journey.attempt -= 1  # it is counted already, and it had not begun: an orderly end waits for what runs
                 flow.feed(journey)
-        for flow in engine.flows.values():
+        for flow in flows:
             for key in flow.lanes.restored_without_head():
                 flow.load_held(key)
 

@@ -111,8 +111,10 @@ async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[Ste
     """The steps of a message's journey as far as it came. Raises ProjectError when its flow version is gone."""
     memo = unpack(progress.memo) if progress is not None else Memo()
     state = progress.state if progress is not None else State.FRESH
-    version = flow.versions.get(memo.version or row.version)
-    message: Message | None = flow.message(row, unpack_meta(row.meta))
+    first = flow.message(row, unpack_meta(row.meta))
+    number = memo.version or row.version
+    version = flow.versions.get(number) if number else flow.versions.chosen(first)
+    message: Message | None = first
     context = Recorded(flow, memo, state >= State.DONE)
     traces: list[StepTrace] = []
     refused = bool(memo.history) and memo.history[-1].step == "door"

@@ -75,6 +75,7 @@ class Settler:
         self._engine.hook("after_outcome_before_commit")
         row = journey.row(flow.number, state, self._engine.clock.now_ms(), reason=readable(reason)[:1000])
         journey.busy = False
+        journey.version.ended[state] += 1
         flow.running -= 1
         if journey.outbox:
             self._engine.send_out(journey.outbox)

@@ -93,6 +93,13 @@ class Targets:
             )
         return target
 
+    def limit(self, rates: Mapping[str, float]) -> None:
+        """Other calls a second than before; a target whose number changed forgets what it learnt of its rate."""
+        for name, target in self._all.items():
+            if rates.get(name) != self._rates.get(name):
+                target.rate = Rate(self._clock, rates.get(name))
+        self._rates = rates
+
     def positions(self) -> dict[str, Position]:
         """Every target that was met, with its breaker's position."""
         return {name: target.breaker.position for name, target in sorted(self._all.items())}
