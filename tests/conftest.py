@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dovetail.cli import main
 from dovetail.testkit.processes import Dovetail, Recorder
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 FAULTS = re.compile(r"Traceback|task_failed|service_failed|fault in Dovetail|admin_api_failed|never awaited")
+
+
+@dataclass
+class Said:
+    """What one command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +65,20 @@ def target() -> Iterator[Recorder]:
     recorder = Recorder()
     yield recorder
     recorder.close()
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`say("status", "--json")`: run a command in this process."""
+
+    def run(*words: str | Path) -> Said:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Said(code, captured.out, captured.err)
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

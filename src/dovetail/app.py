@@ -24,15 +24,18 @@ from dovetail.control.live import Live
 from dovetail.control.places import Places
 from dovetail.control.vocabulary import Vocabulary
 from dovetail.engine import failpoints
+from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
+from dovetail.engine.flow import FlowRun
 from dovetail.engine.replay import StepTrace, replay
 from dovetail.errors import DovetailError, ProjectError
 from dovetail.gateway import Listener
-from dovetail.project.build import Builder, application
+from dovetail.project.build import Builder, make_connections
+from dovetail.project.deployed import Assembly, Deployed
 from dovetail.project.load import load_project, load_snapshot, secret_values
 from dovetail.project.model import Project
 from dovetail.sdk import Log
-from dovetail.store.base import Progress, Row
+from dovetail.store.base import Progress, Row, Store
 from dovetail.store.sqlite import SqliteStore
 from dovetail.telemetry import Telemetry
 
@@ -59,6 +62,33 @@ def load(folder: Path, environment: str, environ: Mapping[str, str]) -> Project:
     if project is None or errors:
         raise ProjectError(f"{len(errors)} problem(s) in {folder}", problems)
     return project
+
+
+class Workshop:
+    """Makes what the engine runs of a project's text and one store; again and again, with the same catalog and
+    formats."""
+
+    def __init__(
+        self, folder: Path, environment: str, environ: Mapping[str, str], store: Store, clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:  # fmt: skip
+        self._folder, self._environment, self._environ = folder, environment, environ
+        self._store, self._clock, self._observer = store, clock, telemetry.observer
+        self._catalog = Catalog.builtin().with_guests()
+        self.codecs = built_in_codecs()
+
+    def load(self) -> Project:
+        """The project as its folder has it now. Raises ProjectError with every problem."""
+        return load(self._folder, self._environment, self._environ)
+
+    def assemble(self, project: Project, running: Application | None = None, *, register: bool = True) -> Application:
+        """The project compiled; what has not changed in `running` is taken over. Raises ProjectError."""
+        connections = make_connections(project, running.connections if running is not None else None)
+        builder = Builder(project, self._catalog, self.codecs, self._observer, self._clock, connections)
+        return Assembly(builder, self._store, self._older, running, register=register).application()
+
+    def _older(self, files: Mapping[str, bytes]) -> Project:
+        return load_snapshot(files, self._catalog, self._environment, self._environ, self._folder)
 
 
 class Server:
@@ -119,29 +149,29 @@ class Server:
         self._places.prepare()
         store = await SqliteStore.open(self._places.store, clock=self._clock, ids=self._ids, hook=hook)
         stack.push_async_callback(store.close, False)  # does nothing after the engine's own, clean close
-        codecs = built_in_codecs()
-        builder = Builder(project, Catalog.builtin().with_guests(), codecs, telemetry.observer, self._clock)
         listener = Listener(
             self._options.host, self._options.port, clock=self._clock,
             on_error=lambda request, error: telemetry.logs.named("http").error("handler_failed", error=repr(error)),
         )  # fmt: skip
 
-        def reload(files: Mapping[str, bytes]) -> Project:
-            catalog = Catalog.builtin().with_guests()
-            return load_snapshot(files, catalog, self._options.environment, self._environ, self._options.folder)
-
+        workshop = Workshop(
+            self._options.folder, self._options.environment, self._environ, store, self._clock, telemetry
+        )  # fmt: skip
         engine = Engine(
-            application(builder, store, reload), store, clock=self._clock, ids=self._ids, codecs=codecs,
+            workshop.assemble(project), store, clock=self._clock, ids=self._ids, codecs=workshop.codecs,
             log=telemetry.logs.named("engine"), routes=listener.routes, folder=self._options.folder,
             observer=telemetry.observer, hook=hook,
         )  # fmt: skip
+        engine.writer.moves.marks.update(Deployed(store).noted(engine.application))
+        self._workshop = workshop
         return engine, listener
 
     async def _admin(
         self, project: Project, engine: Engine, telemetry: Telemetry, stack: contextlib.AsyncExitStack
     ) -> AdminListener:
         store = engine.store
-        control = Control(store, self._clock, Live(engine), project=project.name, path=str(self._places.store))
+        live = Live(engine, self._workshop)
+        control = Control(store, self._clock, live, project=project.name, path=str(self._places.store))
         api = Api(
             control, telemetry.health, telemetry.page(control.depth, store.usage),
             Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
@@ -203,34 +233,31 @@ class Replayer:
     """Tells journeys again from a store at rest; the project is loaded when the first one is asked for."""
 
     def __init__(self, folder: Path, environment: str, store: SqliteStore, clock: Clock, ids: Ids) -> None:
-        self._folder, self._environment = folder, environment
-        self._store, self._clock, self._ids = store, clock, ids
+        self._folder, self._store, self._clock, self._ids = folder, store, clock, ids
+        self._telemetry = Telemetry(clock, {})
+        self._workshop = Workshop(folder, environment, os.environ, store, clock, self._telemetry)
         self._engine: Engine | None = None
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         """The steps of a message's journey; none when its flow is no longer in the project."""
-        engine = self._engine or self._make()
-        running = engine.known(flow)
+        running = self._known(flow)
         return [] if running is None else await replay(running, row, progress)
 
     def current_version(self, flow: str) -> int:
-        """The version of the flow's text as it is now, 0 when the flow is no longer in the project."""
-        engine = self._engine or self._make()
-        running = engine.known(flow)
+        """The version of the flow that new messages would get, 0 when the flow is no longer in the project."""
+        running = self._known(flow)
         return 0 if running is None else running.versions.current.number
 
-    def _make(self) -> Engine:
-        catalog, codecs = Catalog.builtin().with_guests(), built_in_codecs()
-        project = load(self._folder, self._environment, os.environ)
-        telemetry = Telemetry(self._clock, {})
-        builder = Builder(project, catalog, codecs, telemetry.observer, self._clock)
-        routes = Listener("127.0.0.1", 0, clock=self._clock).routes
-        log: Log = telemetry.logs.named("replay")
-        self._engine = Engine(
-            application(
-                builder, self._store,
-                lambda files: load_snapshot(files, catalog, self._environment, os.environ, self._folder),
-            ),
-            self._store, clock=self._clock, ids=self._ids, codecs=codecs, log=log, routes=routes, folder=self._folder,
-        )  # fmt: skip
-        return self._engine
+    def candidate(self, *, register: bool) -> Application:
+        """What a start would run; without `register`, a text that the store does not know has the version 0."""
+        return self._workshop.assemble(self._workshop.load(), register=register)
+
+    def _known(self, flow: str) -> FlowRun | None:
+        if self._engine is None:
+            log: Log = self._telemetry.logs.named("replay")
+            self._engine = Engine(
+                self._workshop.assemble(self._workshop.load()), self._store, clock=self._clock, ids=self._ids,
+                codecs=self._workshop.codecs, log=log, folder=self._folder,
+                routes=Listener("127.0.0.1", 0, clock=self._clock).routes,
+            )  # fmt: skip
+        return self._engine.known(flow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,18 @@ from cyclopts import Parameter
 from dovetail.errors import DovetailError
 
 if TYPE_CHECKING:
-    from dovetail.control.answers import Journey, Page, RedriveAnswer, RedriveOrder, Search, Status
+    from dovetail.control.answers import (
+        DeployAnswer,
+        DeployOrder,
+        Journey,
+        Page,
+        RedriveAnswer,
+        RedriveOrder,
+        Search,
+        Status,
+        VersionOrder,
+        VersionsAnswer,
+    )
     from dovetail.control.desk import Control
 
 
@@ -63,6 +75,10 @@ class Desk(Protocol):
     def show(self, id: str, flow: str = "") -> Journey: ...
     def body(self, id: str, flow: str = "", original: bool = False) -> bytes: ...
     def redrive(self, order: RedriveOrder) -> RedriveAnswer: ...
+    def deploy(self, order: DeployOrder) -> DeployAnswer: ...
+    def promote(self, order: VersionOrder) -> DeployAnswer: ...
+    def rollback(self, order: VersionOrder) -> DeployAnswer: ...
+    def versions(self, flow: str) -> VersionsAnswer: ...
 
 
 class AtRest:
@@ -85,6 +101,26 @@ class AtRest:
 
     def redrive(self, order: RedriveOrder) -> RedriveAnswer:
         return self._runner.run(self._control.redrive(order))
+
+    def deploy(self, order: DeployOrder) -> DeployAnswer:
+        return self._runner.run(self._control.deploy(order))
+
+    def promote(self, order: VersionOrder) -> DeployAnswer:
+        return self._runner.run(self._control.promote(order))
+
+    def rollback(self, order: VersionOrder) -> DeployAnswer:
+        return self._runner.run(self._control.rollback(order))
+
+    def versions(self, flow: str) -> VersionsAnswer:
+        return self._control.versions(flow)
+
+
+def user() -> str:
+    """The user of this session, as the audit trail names it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli:unknown"
 
 
 @contextmanager

@@ -44,6 +44,26 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
         "--text, or take --all. What was done at targets is not repeated; ids and effect keys stay. They wait their "
         "turn: key order, rate limits and breakers hold as ever.",
     ),
+    "deploy": (
+        "dovetail.cli.deploy:deploy",
+        "Bring the project folder's text into the running server.\n\n"
+        "Messages stay on the version that accepted them. The plan says which waiting ones could go on on the new one, "
+        "which need a word on where they are (--step), and which finish on the old one; --move takes along what can "
+        "go.",
+    ),
+    "promote": (
+        "dovetail.cli.deploy:promote",
+        "Give all new messages of a flow the version in the folder: a canary, or one that was rolled back.",
+    ),
+    "rollback": (
+        "dovetail.cli.deploy:rollback",
+        "Give new messages of a flow an older version again, until another text of it is deployed.\n\n"
+        "Ends a canary. Messages stay on the version that accepted them.",
+    ),
+    "versions": (
+        "dovetail.cli.deploy:versions",
+        "The versions of a flow: which one new messages get, how many wait on each, how they ended.",
+    ),
     "map": ("dovetail.cli.map:map_", "Evaluate a mapping on an input.\n\nNeeds no project and no server."),
     "connectors": (
         "dovetail.cli.connectors:connectors",

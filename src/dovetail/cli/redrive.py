@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from dovetail.cli.desk import Desk, Where, desk
+from dovetail.cli.desk import Desk, Where, desk, user
 from dovetail.cli.exits import OK, PROBLEMS
 from dovetail.cli.output import line, notes, write, write_json
 from dovetail.cli.times import moment, pace
@@ -73,7 +72,7 @@ def redrive(
         limit=1000,
     )  # fmt: skip
     edited = None if body is None else encoded(_read(body))
-    order = RedriveOrder(by=by or _user(), flow=flow, version=version, rate=pace(rate), body=edited)
+    order = RedriveOrder(by=by or user(), flow=flow, version=version, rate=pace(rate), body=edited)
     total = RedriveAnswer([])
     with desk(where) as asked:
         found = named or _found(asked, search, where.json)
@@ -172,11 +171,3 @@ def _told(total: RedriveAnswer) -> None:
 
 def _read(path: Path) -> bytes:
     return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-
-
-def _user() -> str:
-    """The user of this session, as the audit trail names it."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli:unknown"

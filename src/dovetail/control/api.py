@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -14,13 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dovetail.control.access import problem
-from dovetail.control.answers import RedriveOrder, Search
+from dovetail.control.answers import DeployOrder, RedriveOrder, Search, VersionOrder
 from dovetail.control.desk import Control
 from dovetail.control.vocabulary import Vocabulary
 from dovetail.errors import DovetailError, Refused, Unavailable
 from dovetail.sdk import Log
 from dovetail.telemetry import CONTENT_TYPE, Answer, Health, Page
 
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 ROUTES = (  # method, path, method of `Api`, what it answers
@@ -32,6 +33,15 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ("GET", "/api/messages/{id}", "message", "One message's journey; flow."),
     ("GET", "/api/messages/{id}/body", "body", "The bytes of its body; flow, original."),
     ("POST", "/api/redrive", "redrive", "Dead letters taken up again: by, ids or search, body, version, rate."),
+    (
+        "POST",
+        "/api/deploy",
+        "deploy",
+        "The folder's text into the running server: by, plan, percent, keys, move, steps.",
+    ),
+    ("POST", "/api/promote", "promote", "All new messages of a flow get the version in the folder: by, flow."),
+    ("POST", "/api/rollback", "rollback", "New messages of a flow get an older version: by, flow, version."),
+    ("GET", "/api/versions/{flow}", "versions", "The versions of a flow, and how its messages fare on them."),
     ("GET", "/api/connectors", "connectors", "The words a project may use."),
     ("GET", "/api/connectors/{name}", "connector", "One of them; kind."),
     ("POST", "/api/drain", "drain", "Finish what is under way and end; answers 202 at once."),
@@ -95,13 +105,19 @@ class Api:
         return Response(body, media_type="application/octet-stream", headers=headers)
 
     async def redrive(self, request: Request) -> Response:
-        try:
-            order = msgspec.json.decode(await request.body(), type=RedriveOrder)
-        except msgspec.ValidationError as error:
-            raise Refused(str(error), status=422, code="order") from error
-        except msgspec.DecodeError as error:
-            raise Refused(f"not JSON: {error}", code="json") from error
-        return _json(await self._control.redrive(order))
+        return _json(await self._control.redrive(await _order(request, RedriveOrder)))
+
+    async def deploy(self, request: Request) -> Response:
+        return _json(await self._control.deploy(await _order(request, DeployOrder)))
+
+    async def promote(self, request: Request) -> Response:
+        return _json(await self._control.promote(await _order(request, VersionOrder)))
+
+    async def rollback(self, request: Request) -> Response:
+        return _json(await self._control.rollback(await _order(request, VersionOrder)))
+
+    async def versions(self, request: Request) -> Response:
+        return _json(self._control.versions(request.path_params["flow"]))
 
     async def connectors(self, request: Request) -> Response:
         return _json(self._vocabulary.all())
@@ -135,6 +151,16 @@ class Api:
                 return _problem(500, "internal", "something went wrong here; the server's log has it")
 
         return careful
+
+
+async def _order(request: Request, type: type[T]) -> T:
+    """The order in a request's body. Raises `Refused`."""
+    try:
+        return msgspec.json.decode(await request.body(), type=type)
+    except msgspec.ValidationError as error:
+        raise Refused(str(error), status=422, code="order") from error
+    except msgspec.DecodeError as error:
+        raise Refused(f"not JSON: {error}", code="json") from error
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -12,12 +12,16 @@ import msgspec
 from dovetail.control.answers import (
     Connector,
     ConnectorLine,
+    DeployAnswer,
+    DeployOrder,
     Journey,
     Page,
     RedriveAnswer,
     RedriveOrder,
     Search,
     Status,
+    VersionOrder,
+    VersionsAnswer,
 )
 from dovetail.errors import DovetailError, Refused, Unavailable
 
@@ -56,7 +60,19 @@ class Remote:
         return self._ask("GET", f"/api/messages/{quote(id, safe='')}/body?{asked}")
 
     def redrive(self, order: RedriveOrder) -> RedriveAnswer:
-        return msgspec.json.decode(self._ask("POST", "/api/redrive", msgspec.json.encode(order)), type=RedriveAnswer)
+        return self._post("/api/redrive", order, RedriveAnswer)
+
+    def deploy(self, order: DeployOrder) -> DeployAnswer:
+        return self._post("/api/deploy", order, DeployAnswer)
+
+    def promote(self, order: VersionOrder) -> DeployAnswer:
+        return self._post("/api/promote", order, DeployAnswer)
+
+    def rollback(self, order: VersionOrder) -> DeployAnswer:
+        return self._post("/api/rollback", order, DeployAnswer)
+
+    def versions(self, flow: str) -> VersionsAnswer:
+        return self._get(f"/api/versions/{quote(flow, safe='')}", VersionsAnswer)
 
     def connectors(self) -> list[ConnectorLine]:
         return self._get("/api/connectors", list[ConnectorLine])
@@ -70,6 +86,9 @@ class Remote:
 
     def _get(self, path: str, type: type[T]) -> T:
         return msgspec.json.decode(self._ask("GET", path), type=type)
+
+    def _post(self, path: str, order: object, type: type[T]) -> T:
+        return msgspec.json.decode(self._ask("POST", path, msgspec.json.encode(order)), type=type)
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         place = urlsplit(self.url)

@@ -11,6 +11,8 @@ import os
 from dovetail.clock import Clock
 from dovetail.control.answers import (
     WORDS,
+    DeployAnswer,
+    DeployOrder,
     FlowStatus,
     Journey,
     MessageLine,
@@ -20,8 +22,11 @@ from dovetail.control.answers import (
     Search,
     Status,
     TargetStatus,
+    VersionOrder,
+    VersionsAnswer,
     states,
 )
+from dovetail.control.deploying import Deploying, promote, roll_back, versions
 from dovetail.control.hand import Depths, FlowPlace, Hand, places
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
@@ -172,6 +177,27 @@ class Control:
         """Take dead letters up again: done effects stay done, ids and effect keys stay the same."""
         async with self._one_at_a_time:
             return await Redrive(self, order).run()
+
+    # --- deploying -------------------------------------------------------------------------------------------------
+
+    async def deploy(self, order: DeployOrder) -> DeployAnswer:
+        """Bring the folder's text into the running server, or say what that would mean."""
+        async with self._one_at_a_time:
+            return await Deploying(self, order).run()
+
+    async def promote(self, order: VersionOrder) -> DeployAnswer:
+        """All new messages get the version in the folder: a canary, or what was rolled back."""
+        async with self._one_at_a_time:
+            return await promote(self, order)
+
+    async def rollback(self, order: VersionOrder) -> DeployAnswer:
+        """New messages get an older version again."""
+        async with self._one_at_a_time:
+            return await roll_back(self, order)
+
+    def versions(self, flow: str) -> VersionsAnswer:
+        """The versions of a flow, newest first."""
+        return versions(self, flow)
 
     # --- finding ---------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 from dovetail.clock import Clock
+from dovetail.engine.definition import Application
 from dovetail.engine.replay import StepTrace
 from dovetail.errors import Refused
 from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
@@ -32,8 +33,30 @@ class Hand(Protocol):
         """The version of the flow that new messages get. Raises `Refused` (409) when the flow is not in the project."""
         ...
 
+    def candidate(self, *, register: bool = False) -> Application:
+        """The project as its folder has it now, compiled. With `register` new versions get their numbers, else they
+        have 0 and nothing is written. Raises ProjectError."""
+        ...
+
+    def application(self) -> Application | None:
+        """What runs now; None at rest."""
+        ...
+
+    def ended(self, flow: str) -> Mapping[int, Mapping[State, int]]:
+        """How messages of the flow ended since the server's start or the last deploy, by version."""
+        ...
+
+    def in_memory(self, flow: str) -> Container[int]:
+        """The journal numbers of the flow's messages that are being worked on: their rows must be left alone."""
+        ...
+
+    async def deploy(self) -> None:
+        """Bring the folder's project, with what was decided about its flows, into the running engine. At rest there is
+        nothing to do: the next start does it. Raises ProjectError; then nothing has changed."""
+        ...
+
     async def carry_out(self, work: Work) -> None:
-        """Commit these changes to messages that have ended; they are picked up when they are due."""
+        """Commit these changes to messages that are not being worked on; they are picked up when they are due."""
         ...
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
@@ -124,7 +147,11 @@ class Replayer(Protocol):
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
 
     def current_version(self, flow: str) -> int:
-        """The version of the flow's text as it is now; 0 for a flow that is not in the project."""
+        """The version that new messages of the flow get; 0 for a flow that is not in the project."""
+        ...
+
+    def candidate(self, *, register: bool) -> Application:
+        """The project as its folder has it now."""
         ...
 
 
@@ -152,6 +179,23 @@ class Resting:
         if not version:
             raise Refused(f"flow '{flow}' is not in the project", status=409, code="not-running")
         return version
+
+    def candidate(self, *, register: bool = False) -> Application:
+        if self._replayer is None:
+            raise Refused("there is no project here to deploy", status=409, code="no-project")
+        return self._replayer.candidate(register=register)
+
+    def application(self) -> Application | None:
+        return None
+
+    def ended(self, flow: str) -> Mapping[int, Mapping[State, int]]:
+        return {}
+
+    def in_memory(self, flow: str) -> Container[int]:
+        return ()
+
+    async def deploy(self) -> None:
+        return None
 
     async def carry_out(self, work: Work) -> None:
         await self._store.commit(work)

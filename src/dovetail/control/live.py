@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Protocol
 
+from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.replay import StepTrace, replay
 from dovetail.errors import Refused, Unavailable
-from dovetail.store.base import Progress, Row, Work
+from dovetail.project.deployed import Deployed
+from dovetail.project.model import Project
+from dovetail.store.base import Progress, Row, State, Work
+
+
+class Workshop(Protocol):
+    """Makes what the engine runs of the project's text."""
+
+    def load(self) -> Project:
+        """The project as its folder has it now. Raises ProjectError."""
+        ...
+
+    def assemble(self, project: Project, running: Application, *, register: bool = True) -> Application:
+        """The project compiled; what has not changed in `running` is taken over."""
+        ...
 
 
 class Live:
@@ -16,8 +32,8 @@ class Live:
 
     running = True
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, workshop: Workshop) -> None:
+        self._engine, self._workshop = engine, workshop
 
     def _flow(self, name: str) -> FlowRun:
         flow = self._engine.flows.get(name)
@@ -38,6 +54,31 @@ class Live:
     def current_version(self, flow: str) -> int:
         return self._flow(flow).versions.current.number
 
+    def candidate(self, *, register: bool = False) -> Application:
+        return self._workshop.assemble(self._workshop.load(), self._engine.application, register=register)
+
+    def application(self) -> Application | None:
+        return self._engine.application
+
+    def ended(self, flow: str) -> Mapping[int, Mapping[State, int]]:
+        running = self._engine.flows.get(flow)
+        if running is None:
+            return {}
+        return {version.number: dict(version.ended) for version in running.versions.compiled()}
+
+    def in_memory(self, flow: str) -> Container[int]:
+        running = self._engine.flows.get(flow)
+        if running is None:
+            return ()
+        on_its_way = self._engine.writer.moves.progress
+        return {*running.active, *(seq for number, seq in on_its_way if number == running.number)}
+
+    async def deploy(self) -> None:
+        application = self._workshop.assemble(self._workshop.load(), self._engine.application)
+        await self._engine.deploy(application)
+        self._engine.writer.moves.marks.update(Deployed(self._engine.store).noted(application))
+        self._engine.writer.wake()
+
     async def carry_out(self, work: Work) -> None:
         """With the next group commit; then each flow's timer looks for what is due."""
         writer = self._engine.writer
@@ -48,6 +89,7 @@ class Live:
         moves.progress.update({(row.flow, row.seq): row for row in work.progress})
         moves.edits += work.edits
         moves.audit += work.audit
+        moves.marks.update(work.marks)
         for key, n in work.counts.items():
             moves.counts[key] = moves.counts.get(key, 0) + n
         writer.wake()

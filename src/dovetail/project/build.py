@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from dovetail.clock import Clock
 from dovetail.contracts import Contract
 from dovetail.engine.chain import StepChain
-from dovetail.engine.definition import Application, FlowDefinition, FlowVersion, Policy
+from dovetail.engine.definition import FlowVersion, Policy
 from dovetail.engine.observer import Observer
 from dovetail.errors import ProjectError, Rejected
 from dovetail.mapping import Shaper
@@ -23,7 +21,6 @@ from dovetail.project.model import FlowText, Project, text_of
 from dovetail.project.steps import StepWords, read_step
 from dovetail.sdk import Chain, Checker, Codecs, Connection, Expression, Message, Operation, Sink, Step
 from dovetail.spec import Report
-from dovetail.store.base import Store
 
 
 class Builder:
@@ -56,9 +53,16 @@ class Builder:
         )  # fmt: skip
 
 
-def make_connections(project: Project) -> dict[str, Connection]:
-    """The project's connections, not yet opened."""
-    return {name: text.type(name, text.config, text.operations) for name, text in sorted(project.connections.items())}
+def make_connections(project: Project, running: Mapping[str, Connection] | None = None) -> dict[str, Connection]:
+    """The project's connections, not yet opened; those of `running` that are the same in every setting stay."""
+    made: dict[str, Connection] = {}
+    for name, text in sorted(project.connections.items()):
+        old = (running or {}).get(name)
+        same = (
+            old is not None and type(old) is text.type and (old.config, old.declared) == (text.config, text.operations)
+        )
+        made[name] = old if same and old is not None else text.type(name, text.config, text.operations)
+    return made
 
 
 class FlowBuild:
@@ -163,44 +167,3 @@ def policy_of(head: FlowFile) -> Policy:
         max_attempts=retry.attempts, unsafe=failure.in_doubt or "park", crash_limit=failure.crashes,
         call_timeout=float(head.timeout), concurrency=head.concurrency,
     )  # fmt: skip
-
-
-Reload = Callable[[Mapping[str, bytes]], Project]
-
-
-def application(builder: Builder, store: Store, reload: Reload) -> Application:
-    """Everything the engine runs; flow versions are registered in the store together with the text to load them
-    again."""
-    flows: list[FlowDefinition] = []
-    for name, text in sorted(builder.project.flows.items()):
-        number = store.register.number("flow", name)
-        packed = msgspec.msgpack.encode(builder.project.snapshot(name))
-        version = store.register.version(number, text.digest, packed, builder.clock.now_ms())
-        source = text.source.type(text.source.config, name) if text.source is not None else None
-        flows.append(
-            FlowDefinition(
-                name=name, current=builder.version(name, version), source=source,
-                load=older(builder, store, reload, name, number),
-                from_start=source.from_start if source is not None else False,
-            )
-        )  # fmt: skip
-    rates: dict[str, float] = {}
-    for name, connection in builder.connections.items():
-        rate = getattr(connection.config, "rate", None)
-        if rate is not None:
-            rates[name] = float(rate)
-    return Application(flows=flows, connections=builder.connections, rates=rates)
-
-
-def older(builder: Builder, store: Store, reload: Reload, name: str, number: int) -> Callable[[int], FlowVersion]:
-    """How an older version of a flow is loaded: its text from the store, the connections of today."""
-
-    def load(version: int) -> FlowVersion:
-        files = msgspec.msgpack.decode(store.register.version_text(number, version), type=dict[str, bytes])
-        project = reload(files)
-        again = Builder(
-            project, builder.words, builder.codecs, builder.observer, builder.clock, builder.connections
-        )  # fmt: skip
-        return again.version(name, version)
-
-    return load

@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-from dovetail.cli import main
-
 FLOW = """\
 flow: orders
 source:
@@ -35,19 +33,6 @@ customer = "bad" ? $error("nobody knows " & customer) : {
   "reference": "ORDER-" & $string(id), "customer": customer, "total": $sum(lines.(quantity * price))
 }
 """
-
-
-@dataclass
-class Said:
-    """What one command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass
@@ -93,21 +78,7 @@ class Project:
 
 
 @pytest.fixture
-def say(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """`say("status", "--json")`: run a command in this process."""
-
-    def run(*words: str | Path) -> Said:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return Said(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def project(tmp_path: Path, say: Callable[..., Said]) -> Iterator[Project]:
+def project(tmp_path: Path, say: Callable[..., Any]) -> Iterator[Project]:
     folder = tmp_path / "shop"
     assert say("new", folder).code == 0
     (folder / "flows/orders.yaml").write_text(FLOW)

@@ -1,0 +1,281 @@
+"""Deploying while running: what would change, what it means for messages that wait, and the change itself.
+
+A message stays on the version that accepted it. It can be taken along when everything it has done has its place in the
+new version; what is in doubt, and what is being worked on, finishes where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dovetail.control.answers import (
+    DeployAnswer,
+    DeployOrder,
+    FlowPlan,
+    VersionLine,
+    VersionOrder,
+    VersionsAnswer,
+)
+from dovetail.control.hand import places
+from dovetail.control.moving import LOOKED, Move, Tally, ids_of, waiting
+from dovetail.engine.definition import Application, FlowDefinition
+from dovetail.engine.memo import unpack
+from dovetail.errors import ProjectError, Refused
+from dovetail.project.deployed import Decision, Deployed, decision_mark, moved_mark
+from dovetail.spec import nearest
+from dovetail.store.base import State, Work
+
+if TYPE_CHECKING:
+    from dovetail.control.desk import Control
+
+
+class Deploying:
+    """One order being carried out, or planned."""
+
+    def __init__(self, control: Control, order: DeployOrder) -> None:
+        self._control, self._order = control, order
+        self._hand, self._store = control.hand, control.store
+
+    async def run(self) -> DeployAnswer:
+        """Plan, and unless only that was asked for, do it. Raises `Refused`; then nothing has changed."""
+        self._check()
+        candidate = candidate_of(self._control)
+        answer = await self._plan(candidate)
+        if self._order.plan:
+            return answer
+        if not self._hand.running:
+            text = "no server runs here: `dovetail run` starts with the folder's text; --plan says what that changes"
+            raise Refused(text, status=409, code="not-running")
+        await self._switch(answer)
+        answer.deployed = True
+        if self._order.move:
+            answer.moved = await self._move(answer)
+        return answer
+
+    def _check(self) -> None:
+        order = self._order
+        if not order.by.strip():
+            raise Refused("say who deploys (by)", status=422, code="by")
+        if not 0 <= order.percent < 100:
+            raise Refused("a canary takes more than 0 and less than 100 percent", status=422, code="percent")
+        if order.move and (order.percent or order.keys):
+            text = "a canary takes new messages only: move the others when it is promoted"
+            raise Refused(text, status=422, code="move")
+
+    # --- the plan --------------------------------------------------------------------------------------------------
+
+    async def _plan(self, candidate: Application) -> DeployAnswer:
+        self._check_steps(candidate)
+        before = self._hand.application()
+        running = {flow.name: flow for flow in before.flows} if before is not None else {}
+        plans = [await self._flow(flow, running.get(flow.name)) for flow in candidate.flows]
+        gone = sorted(running.keys() - {flow.name for flow in candidate.flows})
+        plans += [FlowPlan(name, "removed", running[name].current.number) for name in gone]
+        old = before.connections if before is not None else {}
+        anew = [
+            name for name, made in candidate.connections.items() if before is not None and old.get(name) is not made
+        ]
+        return DeployAnswer(plans, connections=anew)
+
+    def _check_steps(self, candidate: Application) -> None:
+        known = {step for flow in candidate.flows for step in ids_of(flow.current.steps)}
+        for wanted in self._order.steps.values():
+            if wanted not in known:
+                hint = nearest(wanted, known)
+                text = f"no flow has a step '{wanted}'" + (f"; {hint}" if hint else "")
+                raise Refused(text, status=422, code="steps")
+
+    async def _flow(self, wanted: FlowDefinition, running: FlowDefinition | None) -> FlowPlan:
+        known = Deployed(self._store).history(wanted.name)
+        version = running.current.number if running is not None else (known or [0])[-1]
+        plan = FlowPlan(wanted.name, "same", version, wanted.current.number)
+        moves = running is not None and running.source is not wanted.source
+        if not version:
+            plan.change = "new"
+        elif version != wanted.current.number:
+            plan.change = "changed"
+            if not self._shares(plan, moves):
+                await self._look(plan, wanted)
+        elif moves:
+            plan.change = "source"
+        return plan
+
+    def _shares(self, plan: FlowPlan, moves: bool) -> bool:
+        order = self._order
+        if not (order.percent or order.keys):
+            return False
+        if moves:
+            text = (
+                f"flow {plan.flow} gets its messages from elsewhere in the new version: two versions cannot share them"
+            )
+            raise Refused(text, status=409, code="canary")
+        plan.percent, plan.keys = order.percent, order.keys
+        return True
+
+    async def _look(self, plan: FlowPlan, wanted: FlowDefinition) -> None:
+        """Say what becomes of messages that wait."""
+        place = places(self._store).get(plan.flow)
+        tally, move = Tally(self._store.uid), Move(self._control, wanted, self._order.steps)
+        before = looked = 0
+        while place is not None:
+            rows, before = waiting(self._control, place, before)
+            for row, progress in rows:
+                tally.add(row, move.fate(row, progress))
+            looked += len(rows)
+            plan.more = bool(before) and looked >= LOOKED
+            if not before or plan.more:
+                break
+            await asyncio.sleep(0)  # the engine goes first
+        plan.waiting = tally.lines()
+
+    # --- doing it --------------------------------------------------------------------------------------------------
+
+    async def _switch(self, answer: DeployAnswer) -> None:
+        """Number the new versions, write down what is decided, and switch."""
+        numbered = {flow.name: flow for flow in self._hand.candidate(register=True).flows}
+        register = self._store.register
+        marks: dict[str, bytes] = {}
+        audit: list[tuple[object, ...]] = []
+        for plan in answer.flows:
+            flow = numbered.get(plan.flow)
+            if flow is not None:
+                plan.next = flow.current.number
+                if plan.percent or plan.keys:
+                    decision = Decision(flow.text, plan.version, plan.next, plan.percent, plan.keys)
+                    marks[decision_mark(plan.flow)] = msgspec.msgpack.encode(decision)
+            if plan.change != "same":
+                number = register.names("flow").get(plan.flow, 0)
+                audit.append(("deployed", number, plan.version, plan.next, plan.percent, plan.keys, self._order.by))
+        await changed(self._control, Work(marks=marks, audit=audit))
+
+    async def _move(self, answer: DeployAnswer) -> int:
+        """Take along what can be taken, page by page; messages that have not begun by one decision for all of them."""
+        running = self._hand.application()
+        flows = {flow.name: flow for flow in running.flows} if running is not None else {}
+        moved = 0
+        for plan in answer.flows:
+            if plan.change != "changed":
+                continue
+            place, before = places(self._store)[plan.flow], 0
+            older = [number for number, _, _ in self._store.register.versions(place.number) if number != plan.next]
+            mark = msgspec.msgpack.encode(dict.fromkeys(older, plan.next))
+            await changed(self._control, Work(marks={moved_mark(plan.flow): mark}))
+            move = Move(self._control, flows[plan.flow], self._order.steps)
+            while True:
+                rows, before = waiting(self._control, place, before)
+                going = [made for each in rows if (made := move.moved(*each)) is not None]
+                moved += len(going) + sum(progress is None and bool(move.fate(row, None)) for row, progress in rows)
+                await self._hand.carry_out(Work(progress=going))
+                if not before:
+                    break
+        return moved
+
+
+async def promote(control: Control, order: VersionOrder) -> DeployAnswer:
+    """The folder's text becomes what new messages get: a canary takes all of them, a rollback is over."""
+    version = _flow(control, order).current.number
+    await changed(control, _decided(control, order, b"", version))
+    return _told(control, order.flow, version)
+
+
+async def roll_back(control: Control, order: VersionOrder) -> DeployAnswer:
+    """New messages get an older version again, until another text of the flow is deployed."""
+    flow = _flow(control, order)
+    number, now = control.place(order.flow).number, flow.current.number
+    known = [each for each, _, _ in control.store.register.versions(number)]
+    before = [each for each in Deployed(control.store).history(order.flow) if each != now]
+    decided = Deployed(control.store).decision(order.flow, flow.text)
+    version = order.version or (now if decided is not None and decided.canary else (before or [0])[-1])
+    if version not in known:
+        text = f"flow {order.flow} has no version {version}" if order.version else "there is no version before this one"
+        raise Refused(text, status=404, code="version")
+    try:
+        flow.load(version)
+    except ProjectError as error:
+        raise Refused(f"version {version} cannot be loaded: {error.message}", status=409, code="version") from error
+    mark = msgspec.msgpack.encode(Decision(flow.text, version))
+    work = _decided(control, order, mark, version)
+    moved = {old: new for old, new in Deployed(control.store).moved(order.flow).items() if new == version}
+    work.marks[moved_mark(order.flow)] = msgspec.msgpack.encode(moved)
+    await changed(control, work)
+    return _told(control, order.flow, now)
+
+
+def _flow(control: Control, order: VersionOrder) -> FlowDefinition:
+    if not order.by.strip():
+        raise Refused("say who decides (by)", status=422, code="by")
+    control.place(order.flow)
+    for flow in candidate_of(control, register=True).flows:
+        if flow.name == order.flow:
+            return flow
+    raise Refused(f"flow '{order.flow}' is not in the project", status=409, code="not-running")
+
+
+def _decided(control: Control, order: VersionOrder, mark: bytes, version: int) -> Work:
+    event = ("decided", control.place(order.flow).number, version, order.by)
+    return Work(marks={decision_mark(order.flow): mark}, audit=[event])
+
+
+def _told(control: Control, flow: str, before: int) -> DeployAnswer:
+    now = next(each for each in candidate_of(control).flows if each.name == flow)
+    return DeployAnswer([FlowPlan(flow, "changed", before, now.current.number)], deployed=control.hand.running)
+
+
+async def changed(control: Control, work: Work) -> None:
+    """Write a decision down, then bring it into the running engine; if that fails it is taken back."""
+    register = control.store.register
+    before = {name: register.mark(name) or b"" for name in work.marks}
+    await control.hand.carry_out(work)
+    try:
+        await control.hand.deploy()
+    except ProjectError as error:
+        await control.hand.carry_out(Work(marks=before, audit=[("deploy_failed", error.message[:500])]))
+        raise Refused(f"nothing was changed: {error.message}", status=409, code="deploy") from error
+    except BaseException:
+        await control.hand.carry_out(Work(marks=before))
+        raise
+
+
+def candidate_of(control: Control, *, register: bool = False) -> Application:
+    """The project as its folder has it. Raises `Refused` (422) with every problem in it."""
+    try:
+        return control.hand.candidate(register=register)
+    except ProjectError as error:
+        words = ("level", "code", "file", "line", "column", "message", "suggestion")
+        detail = [{name: getattr(problem, name) for name in words} for problem in error.problems]
+        raise Refused(error.message, status=422, code="project", detail=detail) from error
+
+
+def versions(control: Control, flow: str) -> VersionsAnswer:
+    """Every version of a flow, newest first, with what is known of its messages."""
+    place = control.place(flow)
+    lines = {
+        number: VersionLine(number, digest, at)
+        for number, digest, at in control.store.register.versions(place.number)
+    }  # fmt: skip
+    running = control.hand.application() or candidate_of(control)
+    for definition in (each for each in running.flows if each.name == flow):
+        if definition.current.number in lines:
+            lines[definition.current.number].role = "current"
+        if definition.canary is not None:
+            line = lines[definition.canary.version.number]
+            line.role, line.percent = "canary", definition.canary.percent
+            line.keys = sorted(definition.canary.keys)
+    for number, ended in control.hand.ended(flow).items():
+        line = lines[number]
+        line.done, line.discarded, line.dead = (ended.get(s, 0) for s in (State.DONE, State.DISCARDED, State.DEAD))
+    rows, before = waiting(control, place)
+    looked = len(rows)
+    while True:
+        for row, progress in rows:
+            version = (unpack(progress.memo).version if progress is not None else 0) or row.version
+            if version in lines:
+                lines[version].waiting += 1
+        if not before or looked >= LOOKED:
+            break
+        rows, before = waiting(control, place, before)
+        looked += len(rows)
+    return VersionsAnswer(flow, [lines[number] for number in sorted(lines, reverse=True)], more=bool(before))

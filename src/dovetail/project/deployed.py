@@ -1,0 +1,171 @@
+"""What was decided about a flow beside its text: which version new messages get, which one takes a share, which moved.
+
+A decision speaks of one text of the flow (by its digest). When the text in the folder is another one, that text counts
+and the decision is void; so nobody has to remember a rollback when the mended flow is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from dovetail.engine.definition import Application, Canary, FlowDefinition, FlowVersion
+from dovetail.project.build import Builder
+from dovetail.project.model import FlowText, Project
+from dovetail.sdk import Connection, Source
+from dovetail.store.base import Store
+
+HISTORY = 50  # versions remembered as having been current
+Reload = Callable[[Mapping[str, bytes]], Project]
+
+
+class Decision(msgspec.Struct):
+    """`current` gets new messages although the text is another version; `canary` (a version, 0 for none) takes
+    `percent` of the keys, and `keys`. `digest`: the text that this was decided about."""
+
+    digest: str
+    current: int
+    canary: int = 0
+    percent: float = 0.0
+    keys: list[str] = []
+
+
+class Deployed:
+    """The decisions of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def decision(self, flow: str, digest: str) -> Decision | None:
+        """What was decided about this text of the flow."""
+        data = self._store.register.mark(decision_mark(flow))
+        found = msgspec.msgpack.decode(data, type=Decision) if data else None
+        return found if found is not None and found.digest == digest else None
+
+    def history(self, flow: str) -> list[int]:
+        """The versions that were current, oldest first."""
+        data = self._store.register.mark(history_mark(flow))
+        return msgspec.msgpack.decode(data, type=list[int]) if data else []
+
+    def noted(self, application: Application) -> dict[str, bytes]:
+        """The marks to write when these versions become current."""
+        marks: dict[str, bytes] = {}
+        for flow in application.flows:
+            known = self.history(flow.name)
+            if known[-1:] != [flow.current.number]:
+                marks[history_mark(flow.name)] = msgspec.msgpack.encode([*known, flow.current.number][-HISTORY:])
+        return marks
+
+    def moved(self, flow: str) -> dict[int, int]:
+        """Versions whose messages begin on another one."""
+        data = self._store.register.mark(moved_mark(flow))
+        return msgspec.msgpack.decode(data, type=dict[int, int]) if data else {}
+
+
+def decision_mark(flow: str) -> str:
+    """The name of the mark that keeps a flow's decision (bytes of `Decision`, or nothing)."""
+    return f"deployed/{flow}"
+
+
+def history_mark(flow: str) -> str:
+    """The name of the mark that keeps which versions were current."""
+    return f"history/{flow}"
+
+
+def moved_mark(flow: str) -> str:
+    """The name of the mark that keeps which versions were moved (bytes of a mapping)."""
+    return f"moved/{flow}"
+
+
+class Assembly:
+    """Makes an application of a project and a store. `reload` reads an older version's files again."""
+
+    def __init__(
+        self, builder: Builder, store: Store, reload: Reload, running: Application | None = None, *,
+        register: bool = True,
+    ) -> None:  # fmt: skip
+        """`running`: its sources are taken over where nothing about them changed. Without `register`, a text that the
+        store does not know yet gets the number 0, and nothing is written."""
+        self._builder, self._store, self._reload = builder, store, reload
+        self._register = register
+        self._deployed = Deployed(store)
+        flows = running.flows if running is not None else ()
+        self._sources = {flow.name: flow.source for flow in flows}
+
+    def application(self) -> Application:
+        """Everything the engine runs. Raises ProjectError."""
+        project = self._builder.project
+        connections = self._builder.connections
+        return Application(
+            flows=[self._flow(text) for _, text in sorted(project.flows.items())],
+            connections=connections, rates=rates_of(connections),
+        )  # fmt: skip
+
+    def _flow(self, text: FlowText) -> FlowDefinition:
+        name = text.name
+        number = self._number(name)
+        version = self._version(number, text)
+        load = older(self._builder, self._store, self._reload, name, number)
+        decided = self._deployed.decision(name, text.digest)
+        canary: Canary | None = None
+        if decided is None or decided.current == version:
+            current, source = self._builder.version(name, version), self._source(text)
+        else:
+            before = self._older(name, number, decided.current)
+            current, source = load(decided.current), self._source(before.flows[name])
+            if decided.canary == version:
+                trial = self._builder.version(name, version)
+                canary = Canary(trial, decided.percent, frozenset(decided.keys))
+        return FlowDefinition(
+            name=name, current=current, source=source, load=load,
+            from_start=source.from_start if source is not None else False, text=text.digest, canary=canary,
+            moved=self._deployed.moved(name),
+        )  # fmt: skip
+
+    def _number(self, name: str) -> int:
+        register = self._store.register
+        return register.number("flow", name) if self._register else register.names("flow").get(name, 0)
+
+    def _version(self, flow: int, text: FlowText) -> int:
+        register = self._store.register
+        if self._register:
+            packed = msgspec.msgpack.encode(self._builder.project.snapshot(text.name))
+            return register.version(flow, text.digest, packed, self._builder.clock.now_ms())
+        return next((number for number, digest, _ in register.versions(flow) if digest == text.digest), 0)
+
+    def _older(self, name: str, number: int, version: int) -> Project:
+        return self._reload(files_of(self._store, number, version))
+
+    def _source(self, text: FlowText) -> Source | None:
+        """The flow's source: the one that runs, if nothing about it has changed."""
+        if text.source is None:
+            return None
+        running = self._sources.get(text.name)
+        if running is not None and type(running) is text.source.type and running.config == text.source.config:
+            return running
+        return text.source.type(text.source.config, text.name)
+
+
+def files_of(store: Store, flow: int, version: int) -> dict[str, bytes]:
+    """The text of a flow's version as the store keeps it, by path."""
+    return msgspec.msgpack.decode(store.register.version_text(flow, version), type=dict[str, bytes])
+
+
+def older(builder: Builder, store: Store, reload: Reload, name: str, number: int) -> Callable[[int], FlowVersion]:
+    """How an older version of a flow is loaded: its text from the store, the connections of today."""
+
+    def load(version: int) -> FlowVersion:
+        project = reload(files_of(store, number, version))
+        again = Builder(
+            project, builder.words, builder.codecs, builder.observer, builder.clock, builder.connections
+        )  # fmt: skip
+        return again.version(name, version)
+
+    return load
+
+
+def rates_of(connections: Mapping[str, Connection]) -> dict[str, float]:
+    """Calls a second that connections allow, by target."""
+    rates = {name: getattr(connection.config, "rate", None) for name, connection in connections.items()}
+    return {name: float(rate) for name, rate in rates.items() if rate is not None}
