@@ -32,7 +32,8 @@ class Live:
 
     running = True
 
-    def __init__(self, engine: Engine, workshop: Workshop) -> None:
+    def __init__(self, engine: Engine, workshop: Workshop | None = None) -> None:
+        """Without a workshop there is nothing to deploy."""
         self._engine, self._workshop = engine, workshop
 
     def _flow(self, name: str) -> FlowRun:
@@ -55,6 +56,8 @@ class Live:
         return self._flow(flow).versions.current.number
 
     def candidate(self, *, register: bool = False) -> Application:
+        if self._workshop is None:
+            raise Refused("there is no project here to deploy", status=409, code="no-project")
         return self._workshop.assemble(self._workshop.load(), self._engine.application, register=register)
 
     def application(self) -> Application | None:
@@ -74,7 +77,7 @@ class Live:
         return {*running.active, *(seq for number, seq in on_its_way if number == running.number)}
 
     async def deploy(self) -> None:
-        application = self._workshop.assemble(self._workshop.load(), self._engine.application)
+        application = self.candidate(register=True)
         await self._engine.deploy(application)
         self._engine.writer.moves.marks.update(Deployed(self._engine.store).noted(application))
         self._engine.writer.wake()

@@ -424,9 +424,9 @@ class Rig:
         """As `kill -9` leaves it: nothing more is written, the store is not closed cleanly."""
         engine = self.engine
         engine.dispatching = engine.open_doors = False
-        for task in [*engine._services, *engine._tasks, *engine._sources]:
+        for task in [*engine._services, *engine._tasks, *engine._sources.values()]:
             task.cancel()
-        await asyncio.gather(*engine._services, *engine._tasks, *engine._sources, return_exceptions=True)
+        await asyncio.gather(*engine._services, *engine._tasks, *engine._sources.values(), return_exceptions=True)
         for flow in engine.flows.values():
             flow.timer.stop()
         await self.store.close(clean=False)
