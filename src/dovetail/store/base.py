@@ -84,6 +84,25 @@ class Progress:
 
 
 @dataclass(slots=True)
+class Memory:
+    """What a step remembers under a key. Item 0 is the head; items from 1 on are a list that grows without touching the
+    head. `value` is opaque; None in a change takes the item away, and with item 0 the whole key.
+
+    `flow` 0 is shared by all flows. `due` (of a head): when somebody must look at it, in the engine's milliseconds, 0
+    for never. `version`: the flow version that wrote it last.
+    """
+
+    flow: int
+    scope: str
+    key: str
+    item: int
+    value: bytes | None
+    at: int = 0
+    due: int = 0
+    version: int = 0
+
+
+@dataclass(slots=True)
 class Row:
     """A journal entry read back. `body` may be None when only the attributes were asked for, or the body was pruned."""
 
@@ -118,6 +137,7 @@ class Work:
     edits: list[tuple[int, int, bytes, str]] = field(default_factory=list)  # flow, seq, new body, who
     claims: dict[int, tuple[int, int]] = field(default_factory=dict)  # flow -> (claimed up to, settled up to)
     marks: dict[str, bytes] = field(default_factory=dict)
+    memory: list[Memory] = field(default_factory=list)  # in the order they were made: the later one wins
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
     audit: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -274,6 +294,30 @@ class Register(ABC):
     def mark(self, name: str) -> bytes | None: ...
 
 
+class Memories(ABC):
+    """What steps remember, by (flow, scope, key)."""
+
+    @abstractmethod
+    def get(self, flow: int, scope: str, key: str, item: int = 0) -> Memory | None:
+        """One item, the head by default."""
+
+    @abstractmethod
+    def items(self, flow: int, scope: str, key: str) -> list[Memory]:
+        """The key's list, in order; without its head."""
+
+    @abstractmethod
+    def due(self, flow: int, now: int, limit: int) -> list[Memory]:
+        """Heads with 0 < due <= now, earliest first."""
+
+    @abstractmethod
+    def next_due(self, flow: int) -> int | None:
+        """The earliest due of a head, or None."""
+
+    @abstractmethod
+    def heads(self, flow: int, scope: str, after: str, limit: int) -> list[Memory]:
+        """Heads of a scope with a key greater than `after`, by key."""
+
+
 class Audit(ABC):
     """Events of state changes, written by `commit` in the same transaction."""
 
@@ -291,6 +335,7 @@ class Store(ABC):
     journal: Journal
     progress: Progresses
     register: Register
+    memory: Memories
     audit: Audit
 
     @abstractmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
 from dovetail.store import base
-from dovetail.store.base import ENDED, PENDING, Entry, Progress, Query, Row, State, Work
+from dovetail.store.base import ENDED, PENDING, Entry, Memory, Progress, Query, Row, State, Work
 
 Event = tuple[int, int, tuple[object, ...]]
 
@@ -33,6 +33,7 @@ class Disk:
     claims: dict[int, tuple[int, int]] = field(default_factory=dict)
     readers: dict[int, set[int]] = field(default_factory=dict)
     marks: dict[str, bytes] = field(default_factory=dict)
+    memory: dict[tuple[int, str, str], dict[int, Memory]] = field(default_factory=dict)
     names: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     versions: dict[int, list[tuple[str, int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     audit: list[Event] = field(default_factory=list)
@@ -224,6 +225,33 @@ class _Register(base.Register):
         return self._disk.marks.get(name)
 
 
+class _Memories(base.Memories):
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def get(self, flow: int, scope: str, key: str, item: int = 0) -> Memory | None:
+        found = self._disk.memory.get((flow, scope, key), {}).get(item)
+        return None if found is None else replace(found)
+
+    def items(self, flow: int, scope: str, key: str) -> list[Memory]:
+        found = self._disk.memory.get((flow, scope, key), {})
+        return [replace(found[item]) for item in sorted(found) if item]
+
+    def _heads(self) -> list[Memory]:
+        return [replace(items[0]) for items in self._disk.memory.values() if 0 in items]
+
+    def due(self, flow: int, now: int, limit: int) -> list[Memory]:
+        found = [head for head in self._heads() if head.flow == flow and 0 < head.due <= now]
+        return sorted(found, key=lambda head: head.due)[:limit]
+
+    def next_due(self, flow: int) -> int | None:
+        return min((head.due for head in self._heads() if head.flow == flow and head.due), default=None)
+
+    def heads(self, flow: int, scope: str, after: str, limit: int) -> list[Memory]:
+        found = [head for head in self._heads() if (head.flow, head.scope) == (flow, scope) and head.key > after]
+        return sorted(found, key=lambda head: head.key)[:limit]
+
+
 class _Audit(base.Audit):
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -240,6 +268,8 @@ def _encodable(work: Work) -> None:
         (entry.dedupe or (0, ""))[1].encode()
     for row in work.progress:
         ((row.key or "") + row.reason).encode()
+    for memory in work.memory:
+        (memory.scope + memory.key).encode()
 
 
 class MemoryStore(base.Store):
@@ -258,6 +288,7 @@ class MemoryStore(base.Store):
         self.journal = _Journal(disk)
         self.progress = _Progresses(disk)
         self.register = _Register(disk)
+        self.memory = _Memories(disk)
         self.audit = _Audit(disk)
 
     @classmethod
@@ -298,8 +329,19 @@ class MemoryStore(base.Store):
             disk.counts[key] += n
         disk.claims.update(work.claims)
         disk.marks.update(work.marks)
+        for change in work.memory:
+            self._remember(change)
         disk.txn += 1
         disk.audit += [(disk.txn, self._clock.now_ms(), event) for event in events]
+
+    def _remember(self, change: Memory) -> None:
+        place = (change.flow, change.scope, change.key)
+        if change.value is None and not change.item:
+            self._disk.memory.pop(place, None)
+        elif change.value is None:
+            self._disk.memory.get(place, {}).pop(change.item, None)
+        else:
+            self._disk.memory.setdefault(place, {})[change.item] = replace(change)
 
     def _accept(self, entry: Entry) -> bool:
         disk = self._disk

@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable
 
 from dovetail.errors import StoreError
 from dovetail.store.base import ENDED, PENDING, Entry, Progress, Query, State, Store, Work
+from dovetail.testkit import memory_suite
 
 Open = Callable[[], Awaitable[Store]]
 Check = Callable[[Open], Awaitable[None]]
-CHECKS: dict[str, Check] = {}
+CHECKS: dict[str, Check] = dict(memory_suite.CHECKS)
 
 FLOW, OTHER = 1, 2
 INBOX, TOPIC = 1, 2

@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from dovetail.store.base import Entry, Progress, Work
+from dovetail.store.sqlite import memory
 
 LARGE = 64 << 10  # bodies over this many bytes go to `payloads`
 _SAMPLE = 32 << 10
@@ -188,5 +189,7 @@ def _small(connection: apsw.Connection, work: Work, now: int) -> None:
     if work.claims:
         claims = [(flow, claimed, settled) for flow, (claimed, settled) in work.claims.items()]
         connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", claims)
+    if work.memory:
+        memory.write(connection, work.memory)
     if work.marks:
         connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list(work.marks.items()))

@@ -19,6 +19,7 @@ from dovetail.store.sqlite.apply import Numbers, Payload
 from dovetail.store.sqlite.audit import Audit
 from dovetail.store.sqlite.database import Database, opened
 from dovetail.store.sqlite.journal import Journal
+from dovetail.store.sqlite.memory import Memories
 from dovetail.store.sqlite.owner import Owner
 from dovetail.store.sqlite.progress import Progresses
 from dovetail.store.sqlite.prune import Pruner
@@ -54,6 +55,7 @@ class SqliteStore(base.Store):
         self.journal = Journal(db, Pruner(db, self._turn))
         self.progress = Progresses(db, Search(db))
         self.register = Register(db)
+        self.memory = Memories(db)
         self.audit = Audit(db)
 
     @classmethod
