@@ -12,7 +12,8 @@ The tree is drawn here once::
         ├── Retry        it may later: durable retry
         ├── Throttled    the target asked for patience: retry, the breaker does not count it
         ├── Paused       the target cannot be used now (credentials, name, certificate, open breaker): no attempt is
-        burnt
+        │   │            burnt
+        │   └── Waiting  nothing is wrong: it waits for a time or an event
         └── InDoubt      it was sent and nobody knows the outcome: the operation's way of repeating decides
 """
 
@@ -107,6 +108,19 @@ class Paused(Retry):
     """The target cannot be used at all for now. The message waits `after` seconds and loses no attempt."""
 
     code = "paused"
+
+
+class Waiting(Paused):
+    """Nothing is wrong: the message waits until a time, or until somebody wakes it. Its message says for what.
+
+    `until` is in the engine's milliseconds (see `dovetail.sdk.State`); None waits for ever.
+    """
+
+    code = "waiting"
+
+    def __init__(self, message: str, *, until: int | None = None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class InDoubt(MessageError):

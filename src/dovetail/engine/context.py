@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dovetail.clock import Clock
 from dovetail.engine.journey import Journey, effect_key
-from dovetail.engine.memo import Effect, Meta, pack_meta
+from dovetail.engine.lanes import PARTS
+from dovetail.engine.memo import Effect, meta_of, pack_meta
 from dovetail.engine.policies.retry import exhausted
-from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Sink
+from dovetail.engine.state import RunState
+from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Sink, State
 from dovetail.store.base import Entry
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class RunContext:
         self._branch = branch
         self.log: Log = flow.engine.log
         self.clock: Clock = flow.engine.clock
+        self.state: State = RunState(flow, branch)
         self._branches: dict[str, RunContext] = {}
 
     def branch(self, label: str) -> Context:
@@ -65,8 +68,8 @@ class RunContext:
         engine = self._flow.engine
         now = engine.clock.now_ms()
         entry = Entry(
-            stream=engine.stream(f"topic:{topic}"), at=now, version=0, meta=meta_of(message, parent=message.id),
-            body=message.body, key=message.key,
+            stream=engine.stream(f"topic:{topic}"), at=now, version=0,
+            meta=pack_meta(meta_of(message, parent=message.id)), body=message.body, key=message.key,
         )  # fmt: skip
         if journey.outbox is None:
             journey.outbox = []
@@ -84,9 +87,11 @@ class RunContext:
         journey.parts = [
             Entry(
                 stream=flow.stream, at=now, version=journey.version.number, body=part.body,
-                meta=meta_of(
-                    part, parent=message.id, index=index, owner=flow.number,
-                    variables=json.encode(part.variables) if part.variables else b"",
+                meta=pack_meta(
+                    meta_of(
+                        part, parent=message.id, index=index, owner=flow.number,
+                        variables=json.encode(part.variables) if part.variables else b"",
+                    )
                 ),
                 key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,
                 parent=journey.seq, start=start,
@@ -110,19 +115,3 @@ class RunContext:
             first = journey.memo.first_try_at if journey.memo is not None else 0
             journey.last = exhausted(journey.version.policy, journey.attempt, first or now, now)
         return journey.last
-
-
-PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place and never behind it
-
-
-def meta_of(
-    message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"", owner: int = 0
-) -> bytes:
-    """A message's attributes, packed for the journal; `variables` is what it remembers, as JSON."""
-    return pack_meta(
-        Meta(
-            source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
-            headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
-            variables=variables, owner=owner,
-        )
-    )  # fmt: skip

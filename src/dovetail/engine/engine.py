@@ -12,12 +12,15 @@ from dovetail.engine.deployment import Deployment, Retired
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.intake import Admission, Door
+from dovetail.engine.memory import Keeper
 from dovetail.engine.observer import Observer
 from dovetail.engine.opening import Opening
 from dovetail.engine.policies.breaker import Position
 from dovetail.engine.policies.deadline import Deadlines
 from dovetail.engine.recovery import Recovery
+from dovetail.engine.signals import Signals
 from dovetail.engine.targets import Targets
+from dovetail.engine.waking import Alarms, rouse
 from dovetail.engine.writer import Landed, Writer
 from dovetail.errors import Unavailable
 from dovetail.sdk import Codecs, Log, Message, Routes, Source
@@ -38,6 +41,10 @@ class Engine:
         self.routes, self.folder = routes, folder
         self.observer, self.hook = observer or Observer(), hook
         self.writer = Writer(store, clock, self.observer, hook, log)
+        self.keeper = Keeper(store.memory, codecs.by_name("json"), clock, lambda: self.writer.moves)
+        self.signals = Signals(self.keeper, lambda flow, seq: rouse(self, flow, seq), self.steady_ms)
+        self.alarms = Alarms(self)
+        self.keeper.armed = self.alarms.at
         self.deadlines = Deadlines(clock)
         self.targets = Targets(clock, ids, application.rates, self._breaker_moved)
         self.flows: dict[str, FlowRun] = {}
@@ -81,6 +88,7 @@ class Engine:
         for flow in self.flows.values():
             flow.timer.start()
             flow.pump_soon()
+        self.alarms.start()
         self.open_doors = True
         for flow in self.flows.values():
             source = flow.definition.source
@@ -165,6 +173,10 @@ class Engine:
                 self.add(definition)
         return self.flows.get(name)
 
+    def numbered(self, number: int) -> FlowRun | None:
+        """A running flow by its number."""
+        return next((flow for flow in self.flows.values() if flow.number == number), None)
+
     async def drain(self, seconds: float = 30.0) -> None:
         """Take nothing more, let what runs end (at most `seconds`), flush, and close."""
         self.open_doors = False
@@ -186,6 +198,7 @@ class Engine:
         for flow in self.flows.values():
             flow.timer.stop()
             flow.ungate()
+        self.alarms.stop()
         unfinished = await self._cancel(list(self._tasks))
         clean = clean and await self._flush() and not unfinished and self.failure is None and self._recovered
         await self._cancel(self._services)

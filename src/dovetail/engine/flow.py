@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dovetail.engine.context import PARTS, RunContext
+from dovetail.engine.context import RunContext
 from dovetail.engine.definition import FlowDefinition
 from dovetail.engine.effects import Effects
 from dovetail.engine.execute import Compiled, versions_of
 from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
-from dovetail.engine.lanes import Lanes
+from dovetail.engine.lanes import PARTS, Lanes
 from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
@@ -130,7 +130,7 @@ class FlowRun:
             row = Progress(self.number, entry.seq, State.FRESH, entry.at, attempt=1)
             self.settle.unloadable(entry, row, unloaded(error))
             return None
-        if self.reads_topic and not entry.parent:
+        if self.reads_topic and not entry.start:
             try:
                 check(journey.version.version, journey.message)
             except Exception as error:
@@ -140,8 +140,8 @@ class FlowRun:
         return journey
 
     def _foreign(self, entry: Entry | Row) -> bool:
-        """Parts that another subscriber of the topic made are none of ours; a row says so."""
-        if not entry.parent or unpack_meta(entry.meta).owner == self.number:
+        """Parts, and what steps emitted, that another subscriber of the topic made are none of ours; a row says so."""
+        if not entry.start or unpack_meta(entry.meta).owner == self.number:
             return False
         row = Progress(
             self.number, entry.seq, State.DISCARDED, self.engine.clock.now_ms(), reason="a part made by another flow"
@@ -152,8 +152,10 @@ class FlowRun:
     def journey(self, entry: Entry | Row, message: Message | None = None, progress: Progress | None = None) -> Journey:
         """Bring a message into memory. Raises whatever stands in the way: its version, its bytes."""
         memo = unpack(progress.memo) if progress is not None and progress.memo else None
+        emitted = ""
         if message is None:
-            message = self.message(entry, unpack_meta(entry.meta))
+            meta = unpack_meta(entry.meta)
+            message, emitted = self.message(entry, meta), meta.emitted
         else:
             message.id, message.time_ms, message.ref = message_id(self.engine.store.uid, entry.seq), entry.at, entry.seq
         number = memo.version if memo is not None and memo.version else entry.version
@@ -162,10 +164,10 @@ class FlowRun:
         version = self.versions.get(number) if number else self.versions.chosen(message)
         key = entry.key if progress is None else progress.key
         message.key = key.removeprefix(PARTS) if key is not None else None
-        start = entry.start and self._start(entry, version)
+        start = entry.start and self._start(entry, version) - bool(emitted)
         journey = Journey(entry.seq, entry.at, message, version, key=key, start=start, parent=entry.parent)
         journey.memo = memo
-        journey.floating = not entry.version
+        journey.floating, journey.emitted = not entry.version, emitted
         if progress is not None:
             journey.recorded = True
             journey.attempt = progress.attempt + 1

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from dovetail.engine.context import meta_of
 from dovetail.engine.definition import FlowVersion
-from dovetail.engine.memo import Attempt, Memo, message_id, pack, plain, readable
+from dovetail.engine.memo import Attempt, Memo, message_id, meta_of, pack, pack_meta, plain, readable
 from dovetail.engine.writer import Landed
 from dovetail.errors import Refused, Rejected, Unavailable
 from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt
@@ -221,8 +220,8 @@ def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | N
             )
     body = message.body
     return Entry(
-        stream=flow.stream, at=now, version=version.number, meta=meta_of(message), body=body, key=message.key,
-        dedupe=(flow.stream, dedupe) if dedupe is not None else None,
+        stream=flow.stream, at=now, version=version.number, meta=pack_meta(meta_of(message)), body=body,
+        key=message.key, dedupe=(flow.stream, dedupe) if dedupe is not None else None,
         body_hash=blake2b(body, digest_size=16).digest() if dedupe is not None else b"",
     )  # fmt: skip
 
@@ -240,8 +239,8 @@ def park(flow: FlowRun, message: Message, error: Refused) -> tuple[Entry, Progre
     now = flow.engine.clock.now_ms()
     memo = Memo(history=[Attempt(1, now, "door", error.code, readable(error.message), plain(error.detail))])
     entry = Entry(
-        stream=flow.stream, at=now, version=flow.versions.current.number, meta=meta_of(message), body=message.body,
-        key=None,
+        stream=flow.stream, at=now, version=flow.versions.current.number, meta=pack_meta(meta_of(message)),
+        body=message.body, key=None,
     )  # fmt: skip
     reason = readable(f"{error.code}: {error.message}")[:1000]
     return entry, Progress(flow.number, 0, State.DEAD, now, 1, reason=reason, memo=pack(memo))

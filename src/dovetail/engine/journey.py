@@ -19,8 +19,8 @@ class Journey:
     its lane."""
 
     __slots__ = (
-        "at", "attempt", "busy", "floating", "key", "last", "memo", "message", "outbox", "parent", "parts", "recorded",
-        "reply", "seq", "start", "task", "version",
+        "absorbed", "at", "attempt", "busy", "emitted", "floating", "key", "last", "memo", "message", "outbox",
+        "parent", "parts", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,10 @@ class Journey:
         self.last: bool | None = None  # what a step was told when it asked whether this is the last attempt
         self.floating = False  # its entry names no version (a topic's): its first row must
         self.reply: tuple[Message, int] | None = None
+        self.absorbed: str | None = None  # a step has taken it in: it ends, and this is the reason
+        self.emitted = ""  # the step that made it of what it remembered
+        self.waits = False  # it waits for a time or an event, and its row says so or is on its way
+        self.roused = False  # what it waits for has come while it was running
         self.task: asyncio.Task[None] | None = None  # runs it on its own, if one does
 
     @property

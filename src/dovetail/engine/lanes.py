@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from dovetail.engine.journey import Journey
 
+PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place and never behind it
+
 
 class Lane:
     """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on

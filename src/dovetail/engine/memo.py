@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from dovetail.sdk import Message
+
 EffectState = Literal["intended", "done", "in_doubt", "failed"]
 
 
@@ -79,7 +81,9 @@ class Meta(msgspec.Struct, array_like=True):
     parent: str | None = None
     index: int = 0
     variables: bytes = b""
-    owner: int = 0  # of a part: the flow that made it
+    owner: int = 0  # of a part, or of what a step emitted: the flow that made it
+    emitted: str = ""  # the step that made it of what it remembered; it comes to that step first
+    members: list[int] = msgspec.field(default_factory=list)  # and what it was made of: journal numbers
 
 
 _meta_decoder = msgspec.msgpack.Decoder(Meta)
@@ -88,6 +92,17 @@ _meta_decoder = msgspec.msgpack.Decoder(Meta)
 def pack_meta(meta: Meta) -> bytes:
     """The attributes as bytes for the store."""
     return _encoder.encode(meta)
+
+
+def meta_of(
+    message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"", owner: int = 0
+) -> Meta:
+    """A message's attributes for the journal; `variables` is what it remembers, as JSON."""
+    return Meta(
+        source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
+        headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
+        variables=variables, owner=owner,
+    )  # fmt: skip
 
 
 def unpack_meta(data: bytes) -> Meta:

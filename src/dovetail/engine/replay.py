@@ -11,16 +11,31 @@ from dovetail.clock import Clock
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import effect_key
 from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
-from dovetail.errors import Rejected, Retry
-from dovetail.sdk import Context, Done, Failed, Log, Message, Operation, Outcome, Reply, Result, Sink, Step
-from dovetail.store.base import Progress, Row, State
+from dovetail.engine.state import RunState, decision_of
+from dovetail.errors import Rejected, Retry, Waiting
+from dovetail.sdk import (
+    Context,
+    Done,
+    Failed,
+    Group,
+    Log,
+    Message,
+    Operation,
+    Outcome,
+    Reply,
+    Result,
+    Sink,
+    State,
+    Step,
+)
+from dovetail.store.base import Progress, Row
+from dovetail.store.base import State as Where
 
 
 @dataclass(slots=True)
 class StepTrace:
-    """One step of a journey. Bodies are bytes as they went in and came out; `outcome` is done, dropped, failed, split
-    or pending
-    (not reached, or waiting for its next attempt)."""
+    """One step of a journey. Bodies are bytes as they went in and came out; `outcome` is done, dropped, failed, split,
+    absorbed (a step took it in) or pending (not reached, or waiting)."""
 
     step: str
     kind: str
@@ -39,18 +54,22 @@ class NotReached(Retry):
 
 
 class Recorded:
-    """A context in which effects answer from a memo. Publishing, splitting and replying are only noted."""
+    """A context in which effects answer from a memo. Publishing, splitting and replying are only noted. `emitted` is
+    the step that made the message."""
 
-    def __init__(self, flow: FlowRun, memo: Memo, ended: bool, branch: str = "") -> None:
+    def __init__(self, flow: FlowRun, memo: Memo, ended: bool, emitted: str = "", branch: str = "") -> None:
         self._flow, self._memo, self._ended, self._branch = flow, memo, ended, branch
         self.log: Log = flow.engine.log
         self.clock: Clock = flow.engine.clock
         self.met: list[Effect] = []
         self.was_split = False
+        self.absorbed: str | None = None
+        self.state: State = RecordedState(self, emitted)
+        self._emitted = emitted
 
     def branch(self, label: str) -> Context:
         """The same record, under the branch's names."""
-        nested = Recorded(self._flow, self._memo, self._ended, f"{self._branch}/{label}")
+        nested = Recorded(self._flow, self._memo, self._ended, self._emitted, f"{self._branch}/{label}")
         nested.met = self.met
         return nested
 
@@ -106,19 +125,77 @@ class Recorded:
         """What was final then is final now."""
         return self._ended
 
+    def decided(self, step: str, message: Message) -> Any:
+        """What the record says the step decided."""
+        if self._effect(step, message) is None:
+            return None
+        return decision_of(self._flow, self._memo, effect_key(self._flow.name, message.id, step, self._branch))
+
+    def shared(self, name: str, key: str) -> Group:
+        """What all flows share, to be read."""
+        return RunState(self._flow, self._branch).shared(name, key)
+
+    def now(self) -> int:
+        """The engine's time."""
+        return self._flow.engine.steady_ms()
+
+
+class RecordedState:
+    """What steps decided, from the record. Their memory is not looked at: it has gone on since then."""
+
+    def __init__(self, record: Recorded, emitted: str) -> None:
+        self._record, self._emitted = record, emitted
+
+    def now(self) -> int:
+        return self._record.now()
+
+    def decided(self, step: str, message: Message) -> Any:
+        return self._record.decided(step, message)
+
+    def decide(self, step: str, message: Message, decision: Any, note: str = "") -> None:
+        raise NotReached("nothing was decided yet")
+
+    def group(self, step: str, key: str, message: Message | None = None) -> Group:
+        raise NotReached("nothing was decided yet")
+
+    def shared(self, name: str, key: str) -> Group:
+        return self._record.shared(name, key)
+
+    def absorb(self, step: str, message: Message, reason: str) -> None:
+        self._record.absorbed = reason
+
+    def emit(self, step: str, group: Group, message: Message, **more: Any) -> None:
+        """What was made of the memory has a journey of its own."""
+
+    def emitted(self, step: str, message: Message) -> bool:
+        return self._emitted == step
+
+    def expect(self, step: str, message: Message, name: str, key: str, info: Mapping[str, Any] | None = None) -> int:
+        raise NotReached("it did not wait yet")
+
+    def heard(self, name: str, key: str, place: int) -> Any:
+        raise NotReached("what it waits for has not come")
+
+    def leave(self, name: str, key: str, place: int) -> None:
+        """It left at the time."""
+
+    def tell(self, name: str, key: str, event: Any, remember: int = 0) -> int:
+        raise NotReached("nothing was told yet")
+
 
 async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[StepTrace]:
     """The steps of a message's journey as far as it came. Raises ProjectError when its flow version is gone."""
     memo = unpack(progress.memo) if progress is not None else Memo()
-    state = progress.state if progress is not None else State.FRESH
-    first = flow.message(row, unpack_meta(row.meta))
+    state = progress.state if progress is not None else Where.FRESH
+    meta = unpack_meta(row.meta)
+    first = flow.message(row, meta)
     number = memo.version or row.version
     version = flow.versions.get(number) if number else flow.versions.chosen(first)
     message: Message | None = first
-    context = Recorded(flow, memo, state >= State.DONE)
+    context = Recorded(flow, memo, state >= Where.DONE, meta.emitted)
     traces: list[StepTrace] = []
     refused = bool(memo.history) and memo.history[-1].step == "door"
-    for step in version.chain.steps[row.start :]:
+    for step in version.chain.steps[row.start - bool(meta.emitted) :]:
         if message is None or refused:
             traces.append(StepTrace(step.id, kind(step), "pending"))
             continue
@@ -148,10 +225,12 @@ async def _one(step: Step, message: Message, context: Recorded, trace: StepTrace
         trace.outcome, trace.error = "dropped", result.dropped[0][1]
     elif result.failed:
         failure = result.failed[0][1]
-        trace.outcome = "pending" if isinstance(failure, NotReached) else "failed"
+        trace.outcome = "pending" if isinstance(failure, (NotReached, Waiting)) else "failed"
         trace.error = "" if isinstance(failure, NotReached) else str(failure)
     elif context.was_split:
         trace.outcome = "split"
+    elif context.absorbed is not None:
+        trace.outcome, trace.error = "absorbed", context.absorbed
     return None
 
 

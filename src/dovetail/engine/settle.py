@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from dovetail.engine.journey import Journey
 from dovetail.engine.memo import Attempt, Memo, pack, plain, readable, unpack, unpack_meta
 from dovetail.engine.policies.retry import bounded, exhausted, next_sleep
-from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Refused, Rejected, Retry
+from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Refused, Rejected, Retry, Waiting
 from dovetail.sdk import Result
 from dovetail.store.base import Entry, Progress, Row, State
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
 
+FOREVER = 253_402_300_799_000  # the end of the year 9999: the next attempt of what waits without a limit
 FIRST_KEPT, LAST_KEPT = 5, 20  # attempts in a message's history; those between are dropped
 
 
@@ -64,6 +65,8 @@ class Settler:
                 continue
             if journey.parts is not None:
                 self.split(journey)
+            elif journey.absorbed is not None:
+                self.ended(journey, State.DONE, journey.absorbed)
             else:
                 self.failed(journey, Rejected("a step let it come out nowhere", code="lost"))
 
@@ -172,7 +175,9 @@ class Settler:
         if not journey.busy:
             return
         known = as_message_error(error)
-        if isinstance(known, Paused):
+        if isinstance(known, Waiting):
+            self._waiting(journey, known)
+        elif isinstance(known, Paused):
             self._paused(journey, known)
         elif isinstance(known, InDoubt):
             if known.park:
@@ -194,7 +199,18 @@ class Settler:
             flow.gate(journey, error.target, bounded(error.after, 60.0) or 1.0)
             return
         journey.attempt -= 1
-        self._wait(journey, State.WAITING, bounded(error.after, 3600.0) or 1.0)
+        self._wait(journey, State.WAITING, self._in(bounded(error.after, 3600.0) or 1.0))
+
+    def _waiting(self, journey: Journey, wait: Waiting) -> None:
+        """Nothing failed: it waits for a time or an event, which may have come by now."""
+        now = self._engine.steady_ms()
+        next_at = FOREVER if wait.until is None else max(now, wait.until)
+        if journey.roused:
+            journey.roused, next_at = False, now
+        self._engine.hook("before_wait_commit")
+        journey.attempt -= 1
+        journey.waits = True
+        self._wait(journey, State.WAITING, next_at, readable(wait.message)[:1000])
 
     def _again(self, journey: Journey, error: MessageError, state: State, after: float | None) -> None:
         memo, policy = journey.notes, journey.version.policy
@@ -206,13 +222,15 @@ class Settler:
             return
         self._remember(journey, memo, error)
         memo.sleep = next_sleep(policy, memo.sleep, after, self._engine.ids)
-        self._wait(journey, state, memo.sleep)
+        self._wait(journey, state, self._in(memo.sleep))
 
-    def _wait(self, journey: Journey, state: State, seconds: float) -> None:
+    def _in(self, seconds: float) -> int:
+        return self._engine.steady_ms() + int(seconds * 1000)
+
+    def _wait(self, journey: Journey, state: State, next_at: int, reason: str = "") -> None:
         flow = self._flow
         self._engine.hook("before_retry_commit")
-        next_at = self._engine.steady_ms() + int(seconds * 1000)
-        row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at)
+        row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at, reason=reason)
         flow.running -= 1
         journey.busy = False
         if journey.outbox:

@@ -53,6 +53,9 @@ class Timer:
         engine = self._flow.engine
         if self._busy:
             return
+        if engine.steady_ms() < self._next:  # only a long wait's next look
+            self.start()
+            return
         full = len(self._flow.ready) >= self._flow.window or self._flow.full_of_bytes()
         if not engine.dispatching or not engine.writer.available or full:
             self.at(engine.steady_ms() + 500)

@@ -17,7 +17,7 @@ from dovetail.engine.failpoints import Hook
 from dovetail.engine.observer import Observer
 from dovetail.errors import Unavailable
 from dovetail.sdk import Log, Message
-from dovetail.store.base import Entry, Progress, Store, Work
+from dovetail.store.base import Entry, Memory, Progress, Store, Work
 
 After = Callable[[], None]
 Landed = tuple[Entry, Message | None]
@@ -43,7 +43,7 @@ class Unit(Protocol):
 class Moves:
     """The engine's own changes since the last commit."""
 
-    __slots__ = ("after", "audit", "claims", "counts", "edits", "entries", "marks", "progress")
+    __slots__ = ("after", "audit", "claims", "counts", "edits", "entries", "marks", "memory", "progress", "refused")
 
     def __init__(self) -> None:
         self.progress: dict[tuple[int, int], Progress | Callable[[], Progress]] = {}
@@ -51,6 +51,8 @@ class Moves:
         self.edits: list[tuple[int, int, bytes, str]] = []
         self.claims: dict[int, tuple[int, int]] = {}
         self.marks: dict[str, bytes] = {}
+        self.memory: list[Memory] = []
+        self.refused: list[tuple[Entry, Progress]] = []
         self.counts: dict[tuple[int, str], int] = {}
         self.audit: list[tuple[object, ...]] = []
         self.after: list[After] = []
@@ -62,7 +64,8 @@ class Moves:
         """Whether there is anything to write."""
         return bool(
             self.progress or self.entries or self.marks or self.claims or self.edits or self.counts or self.audit
-        )
+            or self.memory or self.refused
+        )  # fmt: skip
 
     def follow(self, later: Moves) -> None:
         """Put what came later behind (newer rows win)."""
@@ -71,6 +74,8 @@ class Moves:
         self.edits += later.edits
         self.claims.update(later.claims)
         self.marks.update(later.marks)
+        self.memory += later.memory
+        self.refused += later.refused
         for key, n in later.counts.items():
             self.counts[key] = self.counts.get(key, 0) + n
         self.audit += later.audit
@@ -191,9 +196,9 @@ class Writer:
             self._units = []
         self.waiting -= taken
         self.waiting_bytes -= size
-        self.before(taken + len(self.moves.entries))
+        self.before(taken + len(self.moves.entries) + len(self.moves.refused))
         moves, self.moves = self.moves, Moves()
-        refused = [pair for unit in units for pair in unit.refused]
+        refused = [pair for unit in units for pair in unit.refused] + moves.refused
         counts = dict(moves.counts)
         for _, row in refused:
             key = (row.flow, row.state.word)
@@ -206,6 +211,7 @@ class Writer:
             edits=moves.edits,
             claims=moves.claims,
             marks=moves.marks,
+            memory=moves.memory,
             counts=counts,
             audit=[*moves.audit, *state_changes(rows)],
         )

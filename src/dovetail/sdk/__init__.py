@@ -16,6 +16,7 @@ from dovetail.errors import (
     Retry,
     Throttled,
     Unavailable,
+    Waiting,
 )
 from dovetail.mapping import UNDEFINED
 from dovetail.message import (
@@ -45,16 +46,17 @@ from dovetail.sdk.context import (
 from dovetail.sdk.handing import hand_over
 from dovetail.sdk.http import Handler, Request, Respond, Routes
 from dovetail.sdk.registry import Plugin
-from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step
+from dovetail.sdk.state import Group, State
+from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step, TakingStep
 from dovetail.sdk.threads import Threads
 from dovetail.spec import Duration, Field, Problem, Rate, Secret, Size, Spec, field
 
 __all__ = [
     "OPAQUE", "UNDEFINED", "BadRecord", "Build", "Call", "Chain", "Checker", "Clock", "Codec", "CodecError",
     "Codecs", "Connecting", "Connection", "Context", "CsvCodec", "Deliver", "Delivery", "Dialect", "Done",
-    "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed", "Field", "Framed", "Handler", "Ids",
-    "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
+    "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed", "Field", "Framed", "Group", "Handler",
+    "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
     "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
-    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "Step", "Threads", "Throttled",
-    "Unavailable", "field", "hand_over", "seeded",
+    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "State", "Step", "TakingStep",
+    "Threads", "Throttled", "Unavailable", "Waiting", "field", "hand_over", "seeded",
 ]  # fmt: skip

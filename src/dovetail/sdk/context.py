@@ -12,6 +12,7 @@ from dovetail.message import Codec, Message, Outcome
 if TYPE_CHECKING:
     from dovetail.sdk.connector import Operation, Reply, Sink
     from dovetail.sdk.http import Routes
+    from dovetail.sdk.state import State
 
 
 class Log(Protocol):
@@ -59,6 +60,7 @@ class Context(Protocol):
 
     log: Log
     clock: Clock
+    state: State  # what steps remember, committed together with the messages' moves
 
     def branch(self, label: str) -> Context:
         """A context for a nested chain. Effects made in it are named apart by `label`, which must be stable."""

@@ -64,6 +64,11 @@ class Step(ABC):
     async def run(self, batch: Sequence[Message], context: Context) -> Result:
         """Turn the batch into a result."""
 
+    def due(self, key: str, context: Context) -> None:
+        """The time has come that was set for `key` in `context.state`. Deal with it without waiting: put another time,
+        or none. This one forgets the key; steps that do otherwise need `top_level`."""
+        context.state.group(self.id, key).clear()
+
     async def close(self) -> None:
         """After the last batch. May be called twice, or without `open`."""
         for chain in self.chains:
@@ -86,6 +91,28 @@ class MessageStep(Step):
             except Dropping as rule:
                 result.dropped.append((message, str(rule)))
             except Exception as error:  # one bad message never takes its neighbours along
+                result.failed.append((message, error))
+        return result
+
+
+class TakingStep(Step):
+    """A step that remembers in `context.state` and looks at one message at a time: write `take` only."""
+
+    @abstractmethod
+    def take(self, message: Message, context: Context) -> Message | None:
+        """The message as it goes on, or None when it was absorbed or split. Never waits: raise `Waiting` to have it
+        run again later. Otherwise as `MessageStep.apply`."""
+
+    async def run(self, batch: Sequence[Message], context: Context) -> Result:
+        result = Result()
+        for message in batch:
+            try:
+                going = self.take(message, context)
+                if going is not None:
+                    result.out.append(going)
+            except Dropping as rule:
+                result.dropped.append((message, str(rule)))
+            except Exception as error:
                 result.failed.append((message, error))
         return result
 

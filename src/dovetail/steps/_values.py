@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from dovetail.sdk import UNDEFINED, Build, Message, Rejected, Reply
+from dovetail.sdk import UNDEFINED, Build, Expression, Message, Rejected, Reply
 
 
 class Values:
@@ -82,3 +82,18 @@ def answer_of(reply: Reply, step: str) -> Any:
                 code="binary-answer",
             ) from None
     return value
+
+
+LONGEST_KEY = 512  # characters
+
+
+def key_of(expression: Expression, message: Message, what: str = "key") -> str:
+    """What an expression gives as a key: a text or a number. Raises `Rejected` for anything else, and for nothing."""
+    value = expression.evaluate(message)
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal) or value == "":
+        given = "nothing" if value is UNDEFINED or value in (None, "") else type(value).__name__
+        raise Rejected(f"the {what} must be a text or a number: `{excerpt(expression.text)}` gives {given}", code="key")
+    text = str(value)
+    if len(text) > LONGEST_KEY or text.encode("utf-8", "replace").decode() != text:
+        raise Rejected(f"the {what} is no text of at most {LONGEST_KEY} characters", code="key")
+    return text

@@ -27,10 +27,12 @@ from dovetail.sdk import (
     Reply,
     Result,
     Sink,
+    State,
     Step,
 )
 from dovetail.testkit.clock import VirtualClock
 from dovetail.testkit.fakes import CODECS, FakeLog
+from dovetail.testkit.state import FakeMemory, FakeState
 
 
 def message(value: Any, *, id: str = "m-1", ref: int = 1, **attributes: Any) -> Message:
@@ -171,6 +173,7 @@ class Journal:
     parts: dict[str, list[Message]] = field(default_factory=dict)  # by the id of the whole
     replies: dict[str, tuple[Message, int]] = field(default_factory=dict)
     pauses: list[tuple[str, float]] = field(default_factory=list)
+    memory: FakeMemory = field(default_factory=FakeMemory)
 
 
 class FakeContext:
@@ -185,6 +188,7 @@ class FakeContext:
         self.clock: Clock = clock or VirtualClock()
         self.last = last
         self._branch = branch
+        self.state: State = FakeState(self.journal.memory, branch, self.clock)
 
     def branch(self, label: str) -> FakeContext:
         inner = FakeContext(self.journal, clock=self.clock, last=self.last, branch=f"{self._branch}/{label}")

@@ -41,6 +41,14 @@ def test_everything_in_it_can_be_loaded_and_says_what_it_is(kind: Any, name: str
 
 
 NEEDS = {
+    "aggregate": {"count": 1},
+    "claim_check": {"action": "out"},
+    "claim_check.leave": {"action": "in"},
+    "claim_check.keep": {"action": "in"},
+    "delay.until": {"for": None},
+    "join": {"key": "id", "within": "1m"},
+    "signal": {"key": "id"},
+    "wait": {"key": "id"},
     "enrich": {"into": "x"},
     "try": {"steps": [], "catch": []},
     "wire_tap": {},

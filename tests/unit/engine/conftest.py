@@ -429,6 +429,7 @@ class Rig:
         await asyncio.gather(*engine._services, *engine._tasks, *engine._sources.values(), return_exceptions=True)
         for flow in engine.flows.values():
             flow.timer.stop()
+        engine.alarms.stop()
         await self.store.close(clean=False)
 
     async def open_and_crash_when(self, event: asyncio.Event) -> None:

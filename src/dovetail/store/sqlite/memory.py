@@ -38,7 +38,8 @@ class Memories(base.Memories):
         return values[0] if values else None
 
     def heads(self, flow: int, scope: str, after: str, limit: int) -> list[Memory]:
-        sql = f"SELECT {_COLUMNS} FROM memory WHERE flow = ? AND scope = ? AND key > ? AND item = 0 ORDER BY key LIMIT ?"
+        sql = f"""SELECT {_COLUMNS} FROM memory
+                  WHERE flow = ? AND scope = ? AND key > ? AND item = 0 ORDER BY key LIMIT ?"""
         return [Memory(*values) for values in self._db.read(sql, (flow, scope, after, limit))]
 
 

@@ -1,0 +1,399 @@
+"""Steps that remember: memory, decisions and what is made of them move together, through crashes and over time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dovetail.catalog import Catalog
+from dovetail.sdk import Rejected, Retry, Step
+from dovetail.store.base import State
+from dovetail.testkit.steps import FakeBuild
+
+CATALOG = Catalog.builtin()
+WORDS = {name: CATALOG.step(name) for name in CATALOG.names("step")}
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def any_rig(request: pytest.FixtureRequest, rig: Any) -> Any:
+    rig.kind = request.param
+    return rig
+
+
+def step(flow: str = "f", **text: Any) -> Step:
+    """A step of its text."""
+    return FakeBuild(words=WORDS, flow=flow).make(text)
+
+
+class Seen:
+    """What comes out behind the steps: (value, variables) by message number."""
+
+    def __init__(self, rig: Any, flaky: float = 0.0) -> None:
+        self.dice, self.flaky = random.Random(1), flaky
+        self.found: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self.step = rig.call("seen", rig.Op(self._see))
+
+    async def _see(self, call: Any) -> None:
+        await asyncio.sleep(0)
+        if self.dice.random() < self.flaky:
+            raise Retry("busy")
+        assert call.message.ref not in self.found or self.flaky, "the same message twice"
+        self.found[call.message.ref] = (json.loads(call.message.body), call.message.variables)
+
+    @property
+    def values(self) -> list[Any]:
+        return [value for _, (value, _) in sorted(self.found.items())]
+
+
+async def test_a_group_is_complete_by_count(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", count=3), seen.step)
+    await rig.start()
+    refs = await rig.put("f", *({"k": n % 2, "n": n} for n in range(7)))
+    await rig.ended("f", 9)
+    assert [[value["n"] for value in group] for group in seen.values] == [[0, 2, 4], [1, 3, 5]]
+    known = seen.found[max(seen.found)][1]["group"]
+    assert (known["key"], known["count"], known["completed"]) == ("1", 3, "count")
+    assert len(known["members"]) == 3
+    row = rig.progress("f", refs[2])
+    assert row.state is State.DONE and row.reason == "aggregated as number 2 of group 0"
+    assert rig.check("f") == {"done": 9}
+    await rig.quiet("f")
+    assert len(rig.store.memory.heads(1, "aggregate", "", 10)) == 1, "one message waits for its group"
+
+
+async def test_a_group_outlives_crashes_and_is_complete_by_time(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", within="5m", take="n", into='{"sum": $sum($), "of": $vars.group.completed}'),
+             seen.step)  # fmt: skip
+    await rig.start()
+    for n in range(1, 5):
+        await rig.put("f", {"k": "a", "n": n})
+        await rig.ended("f", n)
+        await rig.restart()
+        assert not seen.found
+    await rig.ended("f", 5)
+    assert seen.values == [{"sum": 10, "of": "within"}]
+    assert rig.store.memory.next_due(1) is None
+    assert rig.check("f") == {"done": 5}
+
+
+async def test_an_idle_group_and_a_full_one(rig: Any) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", idle="10s", most=3), seen.step)
+    await rig.start()
+    started = rig.clock.monotonic()
+    await rig.put("f", *({"k": 1} for _ in range(4)))
+    await rig.ended("f", 5)
+    assert [len(group) for group in seen.values] == [3]
+    await asyncio.sleep(8)
+    await rig.put("f", {"k": 1})
+    await rig.ended("f", 7)
+    assert [known["group"]["completed"] for _, known in seen.found.values()] == ["full", "idle"]
+    assert rig.clock.monotonic() - started >= 18
+
+
+async def test_a_condition_on_the_group_and_a_mapping_that_fails(rig: Any) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", until="$sum(n) >= 10", into="$sum(n) / bad"), seen.step)
+    await rig.start()
+    await rig.put("f", {"k": 1, "n": 4}, {"k": 1, "n": 7})
+    await rig.ended("f", 3)
+    [dead] = [row for row, progress in rig.rows("f").values() if progress.state is State.DEAD]
+    assert json.loads(rig.store.journal.original(dead.seq)) == [{"k": 1, "n": 4}, {"k": 1, "n": 7}]
+    assert rig.check("f") == {"done": 2, "dead": 1}
+
+
+async def test_a_member_that_cannot_be_taken_in_fails_alone(rig: Any) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", count=2), seen.step)
+    await rig.start()
+    await rig.put("f", {"k": 1}, {"k": {"not": "a key"}}, {}, {"k": 1})
+    await rig.ended("f", 5)
+    assert len(seen.values) == 1 and rig.check("f") == {"done": 3, "dead": 2}
+
+
+async def test_nobody_is_counted_twice_when_a_message_is_run_again(rig: Any) -> None:
+    """An effect stands before the group: the message comes to the group again and again until its row is flushed."""
+    seen, tries = Seen(rig), Counter[int]()
+
+    async def busy(call: Any) -> None:
+        tries[call.message.ref] += 1
+        if tries[call.message.ref] < 3:
+            raise Retry("busy")
+
+    rig.flow("f", rig.call("before", rig.Op(busy)), step(aggregate="k", count=5), seen.step)
+    await rig.start()
+    await rig.put("f", *({"k": 1, "n": n} for n in range(5)))
+    await rig.ended("f", 6)
+    assert sorted(value["n"] for value in seen.values[0]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+async def test_a_delay_ends_when_its_time_has_come(rig: Any, jump: float) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(delay="10m"), seen.step)
+    await rig.start()
+    started = rig.clock.monotonic()
+    [ref] = await rig.put("f", {"n": 1})
+    await asyncio.sleep(100)
+    row = rig.progress("f", ref)
+    assert row.state is State.WAITING and row.reason.startswith("delayed until 20") and row.attempt == 0
+    rig.clock.jump = jump
+    await asyncio.sleep(100)
+    assert not seen.found
+    await rig.ended("f", 1)
+    assert 600 <= rig.clock.monotonic() - started < 662
+    assert rig.memo("f", ref).history == []
+
+
+async def test_a_delay_goes_on_after_a_crash_where_it_was(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    rig.flow("f", step(delay={"until": "at"}), seen.step)
+    await rig.start()
+    started = rig.clock.monotonic()
+    await rig.put("f", {"at": rig.clock.now_ms() + 600_000}, {"at": "2001-01-01T00:00:00Z"}, {"at": "soon"})
+    await rig.ended("f", 2)
+    assert len(seen.found) == 1
+    for _ in range(3):
+        await asyncio.sleep(100)
+        await rig.restart()
+    await rig.until(lambda: len(seen.found) == 2)
+    assert 600 <= rig.clock.monotonic() - started < 662
+    await rig.ended("f", 3)
+    assert rig.check("f") == {"done": 2, "dead": 1}
+
+
+def waiting(rig: Any, seen: Seen, **more: Any) -> None:
+    rig.flow("f", step(wait="paid", key="k", **{"as": "payment"}, **more), seen.step)
+    rig.flow("s", step("s", signal="paid", key="k", value="n", remember="10m"))
+
+
+async def test_an_event_wakes_those_who_wait_for_it(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    waiting(rig, seen, timeout="10m")
+    await rig.start()
+    one, two, other = await rig.put("f", {"k": "a"}, {"k": "a"}, {"k": "b"})
+    await rig.until(lambda: rig.states("f") == {"waiting": 3})
+    assert rig.progress("f", one).reason == "waits for paid a"
+    await rig.restart()
+    [told] = await rig.put("s", {"k": "a", "n": 7})
+    await rig.ended("f", 2)
+    assert {ref: known["payment"] for ref, (_, known) in seen.found.items()} == {one: 7, two: 7}
+    assert rig.state("f", other) is State.WAITING
+    await rig.ended("f", 3)
+    assert rig.state("f", other) is State.DEAD and rig.progress("f", other).reason.startswith("timeout: paid b")
+    assert [effect.message for effect in rig.memo("s", told).effects.values()] == ["paid a: 2 waited for it"]
+    assert rig.check("f") == {"done": 2, "dead": 1}
+
+
+async def test_an_event_that_came_first_is_remembered(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    waiting(rig, seen, timeout="10m")
+    await rig.start()
+    await rig.put("s", {"k": "a", "n": 1})
+    await rig.ended("s", 1)
+    await rig.restart()
+    await rig.put("f", {"k": "a"})
+    await rig.ended("f", 1)
+    assert [known["payment"] for _, known in seen.found.values()] == [1]
+    await asyncio.sleep(620)
+    await rig.flushed()
+    assert rig.store.memory.heads(0, "event:paid", "", 10) == [], "it is forgotten when its time is over"
+    [late] = await rig.put("f", {"k": "a"})
+    await rig.until(lambda: rig.state("f", late) is State.WAITING)
+
+
+async def test_no_event_is_missed_whenever_it_comes(any_rig: Any) -> None:
+    """Events and those who wait for them come at the same time, on a slow disk: each finds the other."""
+    rig = any_rig
+    dice = random.Random(7)
+    rig.disk_takes = lambda: dice.choice((0.0, 0.001, 0.02))
+    seen = Seen(rig)
+    waiting(rig, seen)
+    await rig.start()
+    for n in range(60):
+        first, second = ("f", "s") if dice.random() < 0.5 else ("s", "f")
+        rig.deliver(first, {"k": n, "n": n})
+        await asyncio.sleep(dice.choice((0.0, 0.0005, 0.001, 0.01, 0.05)))
+        rig.deliver(second, {"k": n, "n": n})
+    await rig.ended("f", 60)
+    assert rig.check("f") == {"done": 60}
+    assert all(value["n"] == known["payment"] for value, known in seen.found.values())
+
+
+async def test_steps_for_those_who_waited_in_vain(rig: Any) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(wait="paid", key="k", timeout="5m", on_timeout=[{"publish": "cancelled"}]), seen.step)
+    rig.flow("c", seen.step, topic="cancelled")
+    await rig.start()
+    [ref] = await rig.put("f", {"k": "a"})
+    await rig.ended("c", 1)
+    await rig.ended("f", 1)
+    assert rig.state("f", ref) is State.DISCARDED and rig.progress("f", ref).reason == "paid a did not come within 5m"
+
+
+async def test_two_sides_join_in_either_order(rig: Any) -> None:
+    seen = Seen(rig)
+    more = {"into": '{"o": $.k, "p": $vars.joined.n}'}
+    rig.flow("f", step(join="paid", key="k", within="5m", **more), seen.step)
+    rig.flow("left", step("left", join="paid", key="k", within="5m", unmatched="pass"), seen.step)
+    rig.flow("s", step("s", signal="paid", key="k"))
+    await rig.start()
+    await rig.put("s", {"k": 1, "n": 10})
+    await rig.ended("s", 1)
+    await rig.put("f", {"k": 1}, {"k": 2}, {"k": 3})
+    await rig.put("left", {"k": 3})
+    await rig.until(lambda: rig.states("f")["waiting"] == 2)
+    await rig.put("s", {"k": 2, "n": 20})
+    await rig.ended("f", 3)
+    await rig.ended("left", 1)
+    assert seen.values == [{"o": 1, "p": 10}, {"o": 2, "p": 20}, {"k": 3}]
+    assert rig.check("f") == {"done": 2, "discarded": 1}
+
+
+async def test_only_the_first_of_an_id_goes_on(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    rig.flow("f", step(dedupe="id", window="10m", time="at"), seen.step)
+    await rig.start()
+    [first] = await rig.put("f", {"id": 1, "at": rig.clock.now_ms()})
+    await rig.ended("f", 1)
+    await rig.restart()
+    [again, old] = await rig.put("f", {"id": 1, "at": rig.clock.now_ms()}, {"id": 2, "at": 5})
+    await rig.ended("f", 3)
+    assert rig.state("f", again) is State.DISCARDED and rig.progress("f", again).reason.endswith(f"-{first:x}")
+    assert rig.progress("f", old).reason.startswith("late: it is of 1970-01-01")
+    await asyncio.sleep(700)
+    assert rig.store.memory.heads(1, "dedupe", "", 10) == [], "ids are forgotten after the window"
+    await rig.put("f", {"id": 1, "at": rig.clock.now_ms()})
+    await rig.ended("f", 4)
+    assert len(seen.found) == 2
+
+
+async def test_messages_go_on_in_the_order_of_their_numbers(any_rig: Any) -> None:
+    rig = any_rig
+    dice = random.Random(3)
+    seen = Seen(rig)
+    rig.flow("f", step(resequence="n", by="k", timeout="1h"), seen.step)
+    await rig.start()
+    wanted = [{"k": k, "n": n} for k in "ab" for n in range(1, 21)]
+    dice.shuffle(wanted)
+    for part in (wanted[:15], wanted[15:30], wanted[30:]):
+        await rig.put("f", *part)
+        await rig.restart()
+    await rig.until(lambda: len(seen.found) == 40)
+    for k in "ab":
+        assert [value["n"] for value in seen.values if value["k"] == k] == list(range(1, 21))
+    await rig.until(lambda: rig.states("f") == {"done": 80})
+    rig.check("f")
+
+
+@pytest.mark.parametrize("gap", ["skip", "fail"])
+async def test_a_number_that_does_not_come_is_given_up(rig: Any, gap: str) -> None:
+    seen = Seen(rig)
+    rig.flow("f", step(resequence="n", timeout="10m", gap=gap, capacity=3), seen.step)
+    await rig.start()
+    started = rig.clock.monotonic()
+    await rig.put("f", {"n": 1}, {"n": 3}, {"n": 4}, {"n": 4})
+    await rig.ended("f", 7 if gap == "skip" else 5)
+    if gap == "fail":
+        await rig.until(lambda: rig.states("f")["dead"] == 3)
+    assert rig.clock.monotonic() - started >= 600
+    [late] = await rig.put("f", {"n": 2})
+    await rig.until(lambda: rig.state("f", late) is State.DEAD)
+    assert rig.progress("f", late).reason.startswith("late: number 2 was here before, or was given up")
+    await rig.put("f", {"n": 6}, {"n": 7}, {"n": 8}, {"n": 9})
+    expected = [1, 3, 4, 6, 7, 8, 9] if gap == "skip" else [1]
+    await rig.until(lambda: [value["n"] for value in seen.values] == expected)
+    if gap == "fail":
+        await rig.until(lambda: rig.states("f")["dead"] == 8)
+        dead = [row.seq for row, progress in rig.rows("f").values() if "did not come" in progress.reason]
+        await rig.redrive("f", *dead)
+        await rig.until(lambda: [value["n"] for value in seen.values] == [1, 3, 4, 6, 7, 8, 9])
+    rig.check("f")
+
+
+async def test_a_body_is_left_and_fetched_in_another_flow(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    rig.flow("f", step(claim_check="in", keep="5m", leave='{"id": id}'), rig.publish("p", "t"))
+    rig.flow("g", seen.step, step("g", claim_check="out", into="$merge([$vars.claim, {'n': n}])"),
+             step("g", publish="u"), topic="t")  # fmt: skip
+    last = Seen(rig)
+    rig.flow("h", last.step, topic="u")
+    await rig.start()
+    await rig.put("f", {"id": 1, "text": "x" * 1000, "n": 12345678901234567890})
+    await rig.ended("f", 1)
+    await rig.restart()
+    await rig.ended("h", 1)
+    assert seen.values == [{"id": 1}]
+    assert last.values == [{"id": 1, "text": "x" * 1000, "n": 12345678901234567890}] or "n" not in seen.values[0]
+    await asyncio.sleep(400)
+    assert rig.store.memory.heads(0, "claims", "", 10) == []
+
+
+async def test_what_several_subscribers_make_of_a_topic_is_their_own(rig: Any) -> None:
+    one, two = Seen(rig), Seen(rig)
+    rig.flow("p", rig.publish("p", "t"))
+    rig.flow("one", step("one", aggregate={}, count=2), one.step, topic="t")
+    rig.flow("two", step("two", aggregate={}, count=4), two.step, topic="t")
+    await rig.start()
+    await rig.put("p", 1, 2, 3, 4)
+    await rig.until(lambda: len(one.found) == 2 and len(two.found) == 1)
+    assert one.values == [[1, 2], [3, 4]] and two.values == [[1, 2, 3, 4]]
+
+
+async def test_soak(any_rig: Any) -> None:
+    """Groups, delays and numbers under failures, crashes and a slow disk: nobody is lost and nobody is in two groups."""
+    rig = any_rig
+    dice = random.Random(11)
+    rig.disk_takes = lambda: dice.choice((0.0, 0.0, 0.002, 0.05))
+    seen = Seen(rig, flaky=0.2)
+
+    def sometimes(message: Any) -> None:
+        if dice.random() < 0.05:
+            raise Rejected("no luck")
+
+    rig.flow("f", step(delay="2s"), rig.call("before", rig.Op(flaky(dice))), step(aggregate="k", count=4, within="20s"),
+             rig.Apply("luck", sometimes), seen.step, retry_for=1e6)  # fmt: skip
+    await rig.start()
+    sent = 0
+    for _ in range(12):
+        batch = [{"k": n % 5, "n": n} for n in range(sent, sent + dice.randrange(1, 25))]
+        rig.deliver("f", *batch)
+        sent += len(batch)
+        await asyncio.sleep(dice.choice((0.001, 0.01, 0.5, 3.0)))
+        await rig.restart()
+
+    def over() -> bool:
+        return set(rig.states("f")) <= {"done", "dead"} and rig.store.memory.next_due(1) is None
+
+    await rig.until(over)
+    rows = [row for row, _ in rig.rows("f").values()]
+    whole = [row for row in rows if not row.start]
+    single = [json.loads(rig.store.journal.original(row.seq))["n"] for row in whole]
+    groups = [json.loads(rig.store.journal.original(row.seq)) for row in rows if row.start]
+    members = Counter(value["n"] for group in groups for value in group)
+    assert members == Counter(single), "every member once, in one group"
+    assert single and all(rig.state("f", row.seq) is State.DONE for row in whole)
+    rig.check("f")
+
+
+def flaky(dice: random.Random) -> Any:
+    async def act(call: Any) -> None:
+        await asyncio.sleep(dice.choice((0.0, 0.01, 1.0)))
+        if dice.random() < 0.2:
+            raise Retry("busy")
+
+    return act
