@@ -45,15 +45,36 @@ def case(text: dict[str, Any], messages: Sequence[Message] = ORDERS, **more: Any
 
 
 CASES: dict[str, list[Callable[[], StepCase]]] = {
+    "aggregate": [
+        case({"aggregate": "$string(total > 5)", "count": 2, "into": "$sum(total)"}, remembers=True),
+        case({"aggregate": {}, "within": "1m", "idle": "10s", "take": "total"}, remembers=True),
+    ],
+    "approve": [
+        case({"approve": "finance", "what": "total", "deadline": "1h"}),
+        case({"approve": "finance", "escalate": {"after": "1m", "topic": "late"}, "otherwise": []}, reads_body=False),
+    ],
     "call": [
         case({"call": "shop.call", "as": "answer", "args": {"id": "id"}, "body": '{"n": id}', "timeout": "5s"}),
         case({"call": "shop.call"}, reads_body=False),
     ],
+    "claim_check": [
+        case({"claim_check": "in", "leave": '{"id": id}'}),
+        case({"claim_check": "out"}, reads_body=False),
+    ],
+    "dedupe": [
+        case({"dedupe": "total > 5 ? 'much' : 'little'", "window": "1h"}, remembers=True),
+        case({"dedupe": "id", "time": "total", "late": "drop"}),
+    ],
+    "delay": [case({"delay": "10m"}, reads_body=False), case({"delay": {"until": "total"}})],
     "enrich": [
         case({"enrich": "shop.call", "into": "shop.answer", "body": "lines[sku = 'a']"}),
         case({"enrich": "shop.call", "merge": '$merge([$, {"fine": $vars.reply.ok}])'}),
     ],
     "filter": [case({"filter": "total > 0"}), case({"filter": "lines.sku.$number()", "reason": "no numbers"})],
+    "join": [
+        case({"join": "paid", "key": "id", "within": "1h"}),
+        case({"join": "paid", "key": "id", "within": "0s", "unmatched": "pass", "into": "$vars"}),
+    ],
     "log": [case({"log": "seen", "fields": {"total": "total"}})],
     "map": [case({"map": '{"n": id}'}), case({"map": "lines[1]"}), case({"map": "total", "format": "text"})],
     "parallel": [
@@ -71,6 +92,10 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
         case({"publish": "orders", "body": "lines", "headers": {"X-Total": "total"}}),
     ],
     "python": [case({"python": "pricing:double"})],
+    "resequence": [
+        case({"resequence": "id"}, remembers=True),
+        case({"resequence": "4 - id", "capacity": 1, "late": "drop"}, remembers=True),
+    ],
     "respond": [case({"respond": '{"id": id}', "status": 201, "headers": {"x-id": "id"}})],
     "route": [
         case({"route": [{"when": "total > 20", "steps": [{"call": "shop.call"}]}, {"when": "total > 5", "steps": []}]}),
@@ -95,6 +120,7 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
         case({"set_headers": {"X-Id": "id"}, "remove": ["X-Old"]}),
         case({"set_headers": {"x-bad": "lines"}}),
     ],
+    "signal": [case({"signal": "paid", "key": "id", "value": "total", "remember": "0s"})],
     "split": [case({"split": "lines", "key": "sku", "as": "part"})],
     "sub_flow": [case({"sub_flow": "priced"})],
     "throttle": [case({"throttle": "1000/s"}, reads_body=False), case({"throttle": "1000/s", "key": "id"})],
@@ -107,6 +133,10 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
         case({"try": [{"validate": "order@1"}], "catch": [{"map": "$vars.error"}]}),
     ],
     "validate": [case({"validate": "order@1"})],
+    "wait": [
+        case({"wait": "paid", "key": "id", "as": "payment"}),
+        case({"wait": "paid", "key": "id", "timeout": "0s", "on_timeout": [{"publish": "late"}]}),
+    ],
     "wire_tap": [
         case({"wire_tap": "orders.seen"}, reads_body=False),
         case({"wire_tap": {"steps": [{"map": "lines"}, {"call": "shop.call"}]}}, reads_body=False, catches=True),

@@ -355,7 +355,7 @@ async def test_what_several_subscribers_make_of_a_topic_is_their_own(rig: Any) -
 
 
 async def test_soak(any_rig: Any) -> None:
-    """Groups, delays and numbers under failures, crashes and a slow disk: nobody is lost and nobody is in two groups."""
+    """Groups and delays under failures, crashes and a slow disk: nobody is lost and nobody is in two groups."""
     rig = any_rig
     dice = random.Random(11)
     rig.disk_takes = lambda: dice.choice((0.0, 0.0, 0.002, 0.05))
