@@ -27,6 +27,7 @@ from dovetail.engine import failpoints
 from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
+from dovetail.engine.rehearsal import Rehearsal, rehearse
 from dovetail.engine.replay import StepTrace, replay
 from dovetail.errors import DovetailError, ProjectError
 from dovetail.gateway import Listener
@@ -242,6 +243,11 @@ class Replayer:
         """The steps of a message's journey; none when its flow is no longer in the project."""
         running = self._known(flow)
         return [] if running is None else await replay(running, row, progress)
+
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal | None:
+        """What a version of the flow would send; None when the flow is no longer in the project."""
+        running = self._known(flow)
+        return None if running is None else await rehearse(running, row, progress, version)
 
     def current_version(self, flow: str) -> int:
         """The version of the flow that new messages would get, 0 when the flow is no longer in the project."""

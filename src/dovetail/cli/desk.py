@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dovetail.control.answers import (
         DeployAnswer,
         DeployOrder,
+        DryRunAnswer,
         Journey,
         Page,
         RedriveAnswer,
@@ -75,6 +76,7 @@ class Desk(Protocol):
     def show(self, id: str, flow: str = "") -> Journey: ...
     def body(self, id: str, flow: str = "", original: bool = False) -> bytes: ...
     def redrive(self, order: RedriveOrder) -> RedriveAnswer: ...
+    def dry_run(self, order: RedriveOrder) -> DryRunAnswer: ...
     def deploy(self, order: DeployOrder) -> DeployAnswer: ...
     def promote(self, order: VersionOrder) -> DeployAnswer: ...
     def rollback(self, order: VersionOrder) -> DeployAnswer: ...
@@ -101,6 +103,9 @@ class AtRest:
 
     def redrive(self, order: RedriveOrder) -> RedriveAnswer:
         return self._runner.run(self._control.redrive(order))
+
+    def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
+        return self._runner.run(self._control.dry_run(order))
 
     def deploy(self, order: DeployOrder) -> DeployAnswer:
         return self._runner.run(self._control.deploy(order))

@@ -42,7 +42,8 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
         "Take dead letters up again where they stopped.\n\n"
         "Name them by id (- reads ids from standard input), or choose them with --flow, --key, --since, --until and "
         "--text, or take --all. What was done at targets is not repeated; ids and effect keys stay. They wait their "
-        "turn: key order, rate limits and breakers hold as ever.",
+        "turn: key order, rate limits and breakers hold as ever. --dry-run sends nothing: it shows what would "
+        "be sent now, and how that differs from what was or would have been sent before.",
     ),
     "deploy": (
         "dovetail.cli.deploy:deploy",

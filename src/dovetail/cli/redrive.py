@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,22 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dovetail.cli.desk import Desk, Where, desk, user
+from dovetail.cli.dry_run import CHUNK, chunks, rehearsed
 from dovetail.cli.exits import OK, PROBLEMS
 from dovetail.cli.output import line, notes, write, write_json
 from dovetail.cli.times import moment, pace
 from dovetail.clock import SystemClock
-from dovetail.control.answers import RedriveAnswer, RedriveOrder, Search, Skipped
+from dovetail.control.answers import MessageLine, RedriveAnswer, RedriveOrder, Search, Skipped
 from dovetail.control.client import encoded
 from dovetail.errors import Refused
-
-CHUNK = 200  # messages asked for at a time, so that progress can be shown
 
 
 def redrive(
     ids: Annotated[list[str] | None, Parameter(name="IDS")] = None, /, *,
     flow: Annotated[str, Parameter(alias="-f")] = "", key: Annotated[str | None, Parameter(alias="-k")] = None,
     since: str | None = None, until: str | None = None, text: Annotated[str, Parameter(alias="-t")] = "",
-    all: bool = False, body: Path | None = None,
+    reason: str = "",
+    all: bool = False, body: Path | None = None, map: str = "", dry_run: bool = False,
     version: Literal["current", "same"] = "current", rate: str | None = None, by: str = "",
     yes: Annotated[bool, Parameter(alias="-y")] = False, where: Where | None = None,
 ) -> int:  # fmt: skip
@@ -40,7 +41,7 @@ def redrive(
     ids
         Ids of dead letters.
     flow
-        Only this flow's.
+        Only this flow's; * stands for any text ('order-*').
     key
         Only those of this key.
     since
@@ -49,10 +50,16 @@ def redrive(
         Only those accepted before then.
     text
         Only those whose body contains this text.
+    reason
+        Only those whose reason begins with this text: an error's code, or all of its words.
     all
         Every dead letter.
     body
         Go on with this file's bytes as the body ("-": standard input); one message only.
+    map
+        Make every message's new body with this mapping: a file, or the expression itself.
+    dry_run
+        Send and write nothing: show what would be sent, and how that differs from before.
     version
         Go on with the current version of the flow, or with the same that the message was on.
     rate
@@ -64,18 +71,29 @@ def redrive(
     """
     where = where or Where()
     named = _named(ids or [])
-    narrowed = bool(key or since or until or text or all)
+    narrowed = bool(key or since or until or text or reason or all)
     if (named and narrowed) or not (named or narrowed or flow):
-        raise Refused("name ids, or choose with --flow, --key, --since, --until, --text or --all", code="which")
+        raise Refused(
+            "name ids, or choose with --flow, --key, --since, --until, --text, --reason or --all", code="which"
+        )
     search = Search(
         flow=flow, states=["dead"], key=key, since=moment(since, "--since"), until=moment(until, "--until"), text=text,
         limit=1000,
     )  # fmt: skip
     edited = None if body is None else encoded(_read(body))
-    order = RedriveOrder(by=by or user(), flow=flow, version=version, rate=pace(rate), body=edited)
+    order = RedriveOrder(
+        by=by or user(),
+        flow="" if "*" in flow else flow,
+        version=version,
+        rate=pace(rate),
+        body=edited,
+        map=_mapping(map),
+    )
     total = RedriveAnswer([])
     with desk(where) as asked:
-        found = named or _found(asked, search, where.json)
+        found = named or _found(asked, search, reason, where.json)
+        if dry_run:
+            return rehearsed(asked, order, found, where.json)
         if not named:
             _confirm(len(found), yes)
         for answer in _carry_out(asked, order, found, where.json):
@@ -94,20 +112,41 @@ def _named(ids: list[str]) -> list[tuple[str, str]]:
     return [("", word) for word in dict.fromkeys(words)]
 
 
-def _found(asked: Desk, search: Search, quiet: bool) -> list[tuple[str, str]]:
-    """All dead letters that match, oldest first, so that a key's messages keep their order."""
+def _found(asked: Desk, search: Search, reason: str, quiet: bool) -> list[tuple[str, str]]:
+    """All dead letters that match, flow by flow, oldest first, so that a key's messages keep their order."""
     found: list[tuple[str, str]] = []
     with nullcontext() if quiet else notes().status("searching") as shown:
-        while True:
-            page = asked.messages(search)
-            found += [(line.flow, line.id) for line in page.messages]
+        for flow in _flows(asked, search.flow):
+            page = msgspec.structs.replace(search, flow=flow)
+            its: list[tuple[str, str]] = []
+            for line in _lines(asked, page):
+                if line.reason.startswith(reason):
+                    its.append((line.flow, line.id))
+            its.reverse()
+            found += its
             if shown is not None:
                 shown.update(f"searching: {len(found):,} dead letters so far")
-            if not page.next:
-                break
-            search = msgspec.structs.replace(search, before=page.next)
-    found.reverse()
     return found
+
+
+def _flows(asked: Desk, named: str) -> list[str]:
+    """The flows that a name or a pattern means; "" stands for all of them. Raises `Refused`."""
+    if "*" not in named:
+        return [named]
+    flows = [status.flow for status in asked.status().flows if fnmatchcase(status.flow, named)]
+    if not flows:
+        raise Refused(f"no flow's name is like '{named}'", status=404, code="not-found")
+    return flows
+
+
+def _lines(asked: Desk, search: Search) -> Iterator[MessageLine]:
+    """Everything that a search finds, newest first."""
+    while True:
+        page = asked.messages(search)
+        yield from page.messages
+        if not page.next:
+            return
+        search = msgspec.structs.replace(search, before=page.next)
 
 
 def _confirm(count: int, yes: bool) -> None:
@@ -127,7 +166,7 @@ def _carry_out(asked: Desk, order: RedriveOrder, found: list[tuple[str, str]], q
     place = 0
     with Progress(*columns, console=notes(), transient=True, disable=quiet or len(found) <= CHUNK) as progress:
         task = progress.add_task("redriving", total=len(found))
-        for flow, ids in _chunks(found):
+        for flow, ids in chunks(found):
             part = msgspec.structs.replace(order, ids=ids, flow=flow or order.flow, start_at=start_at, place=place)
             answer = _one_part(asked, part, alone=len(found) == 1)
             place += len(answer.redriven)
@@ -145,20 +184,6 @@ def _one_part(asked: Desk, part: RedriveOrder, alone: bool) -> RedriveAnswer:
         return RedriveAnswer([], [Skipped(id, error.message) for id in part.ids])
 
 
-def _chunks(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Up to `CHUNK` ids of one flow each, in order."""
-    ids: list[str] = []
-    flow = ""
-    for its, id in found:
-        if ids and (its != flow or len(ids) >= CHUNK):
-            yield flow, ids
-            ids = []
-        flow = its
-        ids.append(id)
-    if ids:
-        yield flow, ids
-
-
 def _told(total: RedriveAnswer) -> None:
     lines = [Text(f"redriven  {id}") for id in total.redriven[:20]]
     if len(total.redriven) > 20:
@@ -167,6 +192,14 @@ def _told(total: RedriveAnswer) -> None:
     if len(total.skipped) > 50:
         lines.append(Text(f"… {len(total.skipped):,} skipped in all", "yellow"))
     write(*(lines or [Text("there is no dead letter to redrive")]), whole=True)
+
+
+def _mapping(text: str) -> str:
+    """The mapping in the file of that name, else the text itself."""
+    try:
+        return Path(text).read_text() if text and Path(text).is_file() else text
+    except (OSError, ValueError):
+        return text
 
 
 def _read(path: Path) -> bytes:

@@ -178,7 +178,7 @@ class RedriveOrder(Struct, forbid_unknown_fields=True):
     `flow` narrows ids that several flows read. `body` (base64) replaces the body of one message. `version`: `current`,
     or `same` to stay on the version that the message was on. `rate`: messages a second, 0 for all at once; with it,
     the message at place n is due n/rate seconds after `start_at` (milliseconds; 0: now), counted from `place` for the
-    first one here.
+    first one here. `map` is an expression that makes the new body of every message out of its body.
     """
 
     by: str
@@ -191,6 +191,7 @@ class RedriveOrder(Struct, forbid_unknown_fields=True):
     start_at: int = 0
     place: int = 0
     limit: int = 10000
+    map: str = ""
 
 
 class Skipped(Struct):
@@ -204,6 +205,72 @@ class RedriveAnswer(Struct):
     """What was taken up again. `more`: the search found further ones beyond the limit."""
 
     redriven: list[str]
+    skipped: list[Skipped] = []
+    more: bool = False
+
+
+class Outgoing(Struct):
+    """What a message would send: `what` is call, write or publish; `to` the operation, sink or topic; `key` the effect
+    key; `args` as JSON."""
+
+    what: str
+    step: str
+    to: str
+    key: str
+    args: dict[str, str]
+    body: str
+
+
+class Change(Struct):
+    """One place where what would be sent now differs. `kind`: added, removed or changed; values as JSON, shortened."""
+
+    kind: str
+    path: str
+    was: str
+    now: str
+
+
+class DryRun(Struct):
+    """One dead letter, rehearsed. `before` and `version`: the flow version it was on and the one it would take.
+
+    `ends`: done, discarded, split, failed (it would be a dead letter again: `step`, `code`, `why`) or open (`step`
+    needs the answer of a call that is only made for real). `untouched`: done effects that stay as they are. What was
+    (`was`) sent or would have been, by the old version, is computed again.
+    """
+
+    id: str
+    flow: str
+    before: int
+    version: int
+    ends: str
+    step: str
+    code: str
+    why: str
+    untouched: int
+    was: list[Outgoing]
+    now: list[Outgoing]
+    changes: list[Change]
+
+
+class Alike(Struct):
+    """Dry runs with the same shape of difference and the same end; `example` is one message's id."""
+
+    flow: str
+    before: int
+    version: int
+    ends: str
+    reason: str
+    changes: list[str]
+    count: int
+    example: str
+    why: str
+
+
+class DryRunAnswer(Struct):
+    """What a redrive would do; nothing was sent or written."""
+
+    runs: list[DryRun]
+    groups: list[Alike] = []
     skipped: list[Skipped] = []
     more: bool = False
 

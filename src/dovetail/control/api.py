@@ -32,7 +32,8 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ("GET", "/api/messages", "messages", "A search: flow, state (repeatable), key, since, until, text, before, limit."),
     ("GET", "/api/messages/{id}", "message", "One message's journey; flow."),
     ("GET", "/api/messages/{id}/body", "body", "The bytes of its body; flow, original."),
-    ("POST", "/api/redrive", "redrive", "Dead letters taken up again: by, ids or search, body, version, rate."),
+    ("POST", "/api/redrive", "redrive", "Dead letters taken up again: by, ids or search, body, map, version, rate."),
+    ("POST", "/api/redrive/dry-run", "dry_run", "What the same order would send, and how that differs from before."),
     (
         "POST",
         "/api/deploy",
@@ -106,6 +107,9 @@ class Api:
 
     async def redrive(self, request: Request) -> Response:
         return _json(await self._control.redrive(await _order(request, RedriveOrder)))
+
+    async def dry_run(self, request: Request) -> Response:
+        return _json(await self._control.dry_run(await _order(request, RedriveOrder)))
 
     async def deploy(self, request: Request) -> Response:
         return _json(await self._control.deploy(await _order(request, DeployOrder)))

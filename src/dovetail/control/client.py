@@ -14,6 +14,7 @@ from dovetail.control.answers import (
     ConnectorLine,
     DeployAnswer,
     DeployOrder,
+    DryRunAnswer,
     Journey,
     Page,
     RedriveAnswer,
@@ -61,6 +62,9 @@ class Remote:
 
     def redrive(self, order: RedriveOrder) -> RedriveAnswer:
         return self._post("/api/redrive", order, RedriveAnswer)
+
+    def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
+        return self._post("/api/redrive/dry-run", order, DryRunAnswer)
 
     def deploy(self, order: DeployOrder) -> DeployAnswer:
         return self._post("/api/deploy", order, DeployAnswer)

@@ -13,6 +13,7 @@ from dovetail.control.answers import (
     WORDS,
     DeployAnswer,
     DeployOrder,
+    DryRunAnswer,
     FlowStatus,
     Journey,
     MessageLine,
@@ -177,6 +178,10 @@ class Control:
         """Take dead letters up again: done effects stay done, ids and effect keys stay the same."""
         async with self._one_at_a_time:
             return await Redrive(self, order).run()
+
+    async def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
+        """What `redrive` would send, and how that differs from before. Sends and writes nothing."""
+        return await Redrive(self, order).dry_run()
 
     # --- deploying -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dovetail.clock import Clock
 from dovetail.engine.definition import Application
+from dovetail.engine.rehearsal import Rehearsal
 from dovetail.engine.replay import StepTrace
 from dovetail.errors import Refused
 from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
@@ -63,6 +64,10 @@ class Hand(Protocol):
         """Compute the message's steps again with the recorded effects. Raises `DovetailError` if the flow cannot be
         built.
         """
+        ...
+
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
+        """What a version of the flow would send for the message. Raises `DovetailError` if it cannot be built."""
         ...
 
 
@@ -146,6 +151,10 @@ class Replayer(Protocol):
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
 
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal | None:
+        """What a version of the flow would send for the message; None for a flow that is not in the project."""
+        ...
+
     def current_version(self, flow: str) -> int:
         """The version that new messages of the flow get; 0 for a flow that is not in the project."""
         ...
@@ -204,3 +213,9 @@ class Resting:
         if self._replayer is None:
             return []
         return await self._replayer(flow, row, progress)
+
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
+        told = None if self._replayer is None else await self._replayer.rehearse(flow, row, progress, version)
+        if told is None:
+            raise Refused(f"flow '{flow}' is not in the project", status=409, code="not-running")
+        return told

@@ -8,6 +8,7 @@ from typing import Protocol
 from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
+from dovetail.engine.rehearsal import Rehearsal, rehearse
 from dovetail.engine.replay import StepTrace, replay
 from dovetail.errors import Refused, Unavailable
 from dovetail.project.deployed import Deployed
@@ -106,3 +107,6 @@ class Live:
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         return await replay(self._flow(flow), row, progress)
+
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
+        return await rehearse(self._flow(flow), row, progress, version)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dovetail.control.answers import WORDS, RedriveAnswer, RedriveOrder, Skipped
+from dovetail.control.answers import WORDS, DryRun, DryRunAnswer, RedriveAnswer, RedriveOrder, Skipped
+from dovetail.control.difference import alike, differences, outgoing
 from dovetail.control.hand import FlowPlace
-from dovetail.engine.memo import message_id, pack, unpack
-from dovetail.errors import Refused
+from dovetail.control.preview import Preview, PreviewError
+from dovetail.engine.memo import Memo, message_id, pack, unpack, unpack_meta
+from dovetail.errors import DovetailError, Refused
 from dovetail.store.base import Progress, Row, State, Work
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class Redrive:
             raise Refused(f"version must be current or same, not '{order.version}'", status=422, code="version")
         if order.rate < 0:
             raise Refused("rate must not be negative", status=422, code="rate")
+        if order.map and order.body is not None:
+            raise Refused("give a body or a mapping (map), not both", status=422, code="body")
         if order.body is None:
             return None
         if len(order.ids) != 1:
@@ -87,6 +92,7 @@ class Redrive:
         try:
             place, row, progress = self._dead_letter(id, flow or self._order.flow)
             version = self._control.hand.current_version(place.name)
+            body = self._mended(self._control.store.journal.get(row.seq, place.number) or row, body)
         except Refused as error:
             if len(self._order.ids) == 1:
                 raise
@@ -117,6 +123,52 @@ class Redrive:
             event.append(blake2b(body, digest_size=16).hexdigest())
         self._work.audit.append(tuple(event))
         self._ids.append(message_id(control.store.uid, row.seq))
+
+    def _mended(self, row: Row, body: bytes | None) -> bytes | None:
+        """The body to go on with, None for the one that is there. Raises `Refused` when the mapping makes none."""
+        if not self._order.map:
+            return body
+        codec = unpack_meta(row.meta).codec
+        try:
+            made = Preview(row.body, given=codec, wanted=codec).evaluate(self._order.map, "map")
+        except PreviewError as error:
+            raise Refused(error.message, status=409, code="map") from error
+        if made is None:
+            raise Refused("the mapping gives nothing for this message", status=409, code="map")
+        return made
+
+    async def dry_run(self) -> DryRunAnswer:
+        """The same messages, rehearsed: nothing is sent, and nothing is written about them."""
+        body = self._check()
+        answer = DryRunAnswer([])
+        for id in self._order.ids or await self._found():
+            flow, _, id = id.rpartition("\n")
+            try:
+                answer.runs.append(await self._rehearsed(id, flow or self._order.flow, body))
+            except DovetailError as error:
+                if len(self._order.ids) == 1:
+                    raise
+                answer.skipped.append(Skipped(id, error.message))
+            await asyncio.sleep(0)  # the engine goes first
+        answer.groups, answer.more = alike(answer.runs), self._answer.more
+        return answer
+
+    async def _rehearsed(self, id: str, flow: str, body: bytes | None) -> DryRun:
+        hand = self._control.hand
+        place, row, progress = self._dead_letter(id, flow)
+        row = self._control.store.journal.get(row.seq, place.number) or row
+        memo: Memo = unpack(progress.memo)
+        before = memo.version or row.version
+        version = hand.current_version(place.name) if self._order.version == "current" else before
+        mended = self._mended(row, body)
+        after = row if mended is None else replace(row, body=mended)
+        now = await hand.rehearse(place.name, after, progress, version)
+        was = await hand.rehearse(place.name, row, progress, before)
+        return DryRun(
+            message_id(self._control.store.uid, row.seq), place.name, before, version, now.ends, now.step, now.code,
+            now.why, now.untouched, [outgoing(each) for each in was.sent], [outgoing(each) for each in now.sent],
+            differences(was.sent, now.sent),
+        )  # fmt: skip
 
     def _dead_letter(self, id: str, flow: str) -> tuple[FlowPlace, Row, Progress]:
         control = self._control

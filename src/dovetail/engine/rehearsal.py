@@ -1,0 +1,162 @@
+"""A message's way through a flow, rehearsed: pure steps run, done effects answer from the record, and what would be
+sent is kept instead of sent. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dovetail.engine.effects import DOUBTFUL, doubt
+from dovetail.engine.execute import Compiled
+from dovetail.engine.flow import FlowRun
+from dovetail.engine.journey import effect_key
+from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
+from dovetail.engine.replay import NotReached, Recorded
+from dovetail.errors import MessageError, Rejected
+from dovetail.sdk import Codec, Context, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink, Step
+from dovetail.store.base import Progress, Row
+
+
+@dataclass(slots=True)
+class Captured:
+    """One thing that would leave the flow. `to` names the operation, the sink or the topic; `key` is the effect key."""
+
+    what: Literal["call", "write", "publish"]
+    step: str
+    to: str
+    key: str
+    args: dict[str, Any]
+    body: bytes
+    codec: Codec
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """How far a message would come. `ends`: done, discarded, split, failed, or open (a step needs the answer of a call
+    that was not made). `untouched`: effects that are done and would not be made again."""
+
+    version: int
+    sent: list[Captured] = field(default_factory=list)
+    ends: str = "done"
+    step: str = ""
+    code: str = ""
+    why: str = ""
+    untouched: int = 0
+
+
+class Unanswered(Reply):
+    """The reply of a call that was not made: whoever reads it can go no further."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    @property
+    def value(self) -> Any:
+        """Raises `NotReached`."""
+        raise NotReached("it needs the answer of a call that was not made")
+
+    body = value
+
+
+class Capturing(Recorded):
+    """A context that sends nothing."""
+
+    def __init__(self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, branch: str = "") -> None:
+        super().__init__(flow, memo, False, branch)
+        self._version, self._told = version, told
+
+    def branch(self, label: str) -> Context:
+        """The same, under the branch's names."""
+        return Capturing(self._flow, self._memo, self._version, self._told, f"{self._branch}/{label}")
+
+    def _known(self, step: str, message: Message) -> tuple[str, Effect | None]:
+        key = effect_key(self._flow.name, message.id, step, self._branch)
+        known = self._memo.effects.get(key)
+        self._told.untouched += known is not None and known.state == "done"
+        return key, known
+
+    def _capture(
+        self, what: Literal["call", "write", "publish"], step: str, to: str, key: str, message: Message,
+        args: Mapping[str, Any] | None,
+    ) -> None:  # fmt: skip
+        self._told.sent.append(Captured(what, step, to, key, dict(args or {}), message.body, message.codec))
+
+    async def call(
+        self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Reply:  # fmt: skip
+        """The recorded reply, or one that cannot be read. Raises `InDoubt` where the engine would leave it to a
+        person."""
+        key, known = self._known(step, message)
+        if known is not None and known.state == "done":
+            return Reply(known.body, codec=self._flow.engine.codecs.by_name(known.codec), status=known.status)
+        if known is not None and known.state in DOUBTFUL and self._parks(operation.repeat is Repeat.NONE):
+            raise doubt("it may have been done, and doing it again would be a second effect")
+        self._capture("call", step, operation.name, key, message, args)
+        return Unanswered()
+
+    async def write(
+        self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """Done, for each that would be written."""
+        outcomes: list[Outcome] = []
+        for n, message in enumerate(batch):
+            key, known = self._known(step, message)
+            if known is not None and known.state in DOUBTFUL and self._parks(not sink.repeat.safe):
+                text = "it may have been written, and writing it again would be a second effect"
+                outcomes.append(Failed(doubt(text)))
+                continue
+            if known is None or known.state != "done":
+                self._capture("write", step, sink.name, key, message, args[n] if args else None)
+            outcomes.append(Done())
+        return outcomes
+
+    def _parks(self, unsafe: bool) -> bool:
+        return unsafe and self._version.policy.unsafe == "park"
+
+    def publish(self, step: str, topic: str, message: Message) -> None:
+        """Kept, not published."""
+        key = effect_key(self._flow.name, message.id, step, self._branch)
+        self._capture("publish", step, topic, key, message, None)
+
+
+async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> Rehearsal:
+    """What the version `number` would do with the message as `row` has it. Raises ProjectError when it is gone."""
+    memo = unpack(progress.memo)
+    version = flow.versions.get(number)
+    told = Rehearsal(number)
+    context = Capturing(flow, memo, version, told)
+    message: Message | None = flow.message(row, unpack_meta(row.meta))
+    for step in version.chain.steps[row.start :]:
+        assert message is not None
+        message = await _one(step, message, context, told)
+        if message is None:
+            break
+    return told
+
+
+async def _one(step: Step, message: Message, context: Capturing, told: Rehearsal) -> Message | None:
+    """One step; the message as it goes on, or None when it ends there."""
+    try:
+        result = await step.run([message], context)
+        if result.out:
+            _ = result.out[0].body  # a mapping's result is written only when somebody reads it
+            return result.out[0]
+    except Exception as error:
+        _failed(told, step.id, error)
+        return None
+    if result.failed:
+        _failed(told, step.id, result.failed[0][1])
+    elif result.dropped:
+        told.ends, told.step, told.why = "discarded", step.id, result.dropped[0][1]
+    else:
+        told.ends, told.step = "split", step.id
+    return None
+
+
+def _failed(told: Rehearsal, step: str, error: Exception) -> None:
+    known = error if isinstance(error, MessageError) else Rejected(f"{type(error).__name__}: {error}", code="exception")
+    told.step, told.code, told.why = str(getattr(error, "step", "") or step), known.code, known.message
+    told.ends = "open" if isinstance(known, NotReached) else "failed"
