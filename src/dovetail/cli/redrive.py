@@ -82,6 +82,9 @@ def redrive(
     )  # fmt: skip
     edited = None if body is None else encoded(_read(body))
     order = RedriveOrder(
+        by=by or user(), flow="" if "*" in flow else flow, version=version, rate=pace(rate), body=edited,
+        map=_mapping(map),
+    )  # fmt: skip
         by=by or user(),
         flow="" if "*" in flow else flow,
         version=version,
