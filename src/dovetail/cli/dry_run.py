@@ -10,8 +10,9 @@ from rich.text import Text
 from dovetail.cli.desk import Desk
 from dovetail.cli.exits import OK, PROBLEMS
 from dovetail.cli.output import line, write, write_json
-from dovetail.control.answers import Alike, DryRun, DryRunAnswer, RedriveOrder
+from dovetail.control.answers import Alike, DryRun, DryRunAnswer, RedriveOrder, Skipped
 from dovetail.control.difference import alike
+from dovetail.errors import Refused
 
 CHUNK = 200  # messages asked for at a time, so that progress can be shown
 WHOLE = 5  # messages that are shown one by one; more are shown in groups
@@ -22,7 +23,13 @@ def rehearsed(asked: Desk, order: RedriveOrder, found: list[tuple[str, str]], as
     """Ask and print; 1 when some would fail again or had to be skipped."""
     total = DryRunAnswer([])
     for flow, ids in chunks(found):
-        answer = asked.dry_run(msgspec.structs.replace(order, ids=ids, flow=flow or order.flow))
+        part = msgspec.structs.replace(order, ids=ids, flow=flow or order.flow)
+        try:
+            answer = asked.dry_run(part)
+        except Refused as error:
+            if len(found) == 1 or error.status not in (404, 409):
+                raise
+            answer = DryRunAnswer([], skipped=[Skipped(id, error.message) for id in ids])
         total.runs += answer.runs
         total.skipped += answer.skipped
     total.groups = alike(total.runs)

@@ -85,13 +85,6 @@ def redrive(
         by=by or user(), flow="" if "*" in flow else flow, version=version, rate=pace(rate), body=edited,
         map=_mapping(map),
     )  # fmt: skip
-        by=by or user(),
-        flow="" if "*" in flow else flow,
-        version=version,
-        rate=pace(rate),
-        body=edited,
-        map=_mapping(map),
-    )
     total = RedriveAnswer([])
     with desk(where) as asked:
         found = named or _found(asked, search, reason, where.json)
