@@ -63,7 +63,7 @@ class Capturing(Recorded):
     """A context that sends nothing."""
 
     def __init__(self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, branch: str = "") -> None:
-        super().__init__(flow, memo, False, branch)
+        super().__init__(flow, memo, False, branch=branch)
         self._version, self._told = version, told
 
     def branch(self, label: str) -> Context:
