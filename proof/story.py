@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from dovetail.testkit.processes import until
+from proof import trips
 from proof.server import Server
 from proof.target import Ledger
 
@@ -38,6 +39,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     *(("/orders", o) for o in ORDERS + BAD), *(("/careful", o) for o in CAREFUL),
     *(("/batches", b) for b in BATCHES), *(("/paid", o) for o in SHIPPED),
     *(("/shipping", o) for o in SHIPPED[2:]),
+    *(("/trips", t) for t in trips.TRIPS),
 ]  # fmt: skip
 
 
@@ -116,7 +118,9 @@ class Story:
         found = []
         if ordered:
             found += self._disorder()
-        done = members(self.target.references())
+        effects = [effect.reference for effect in list(self.target.effects)]
+        found += trips.problems([reference for reference in effects if trips.is_trip(reference)], not ordered)
+        done = members(Counter(reference for reference in effects if not trips.is_trip(reference)))
         if done != EXPECTED:
             found.append(f"effects missing: {dict(EXPECTED - done)}; too many: {dict(done - EXPECTED)}")
         flows = self.server.flows() or {}

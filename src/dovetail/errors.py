@@ -81,9 +81,13 @@ class MessageError(DovetailError):
 
 
 class Rejected(MessageError):
-    """Permanent: the same message will fail in the same way. It becomes a dead letter at once."""
+    """Permanent: the same message will fail in the same way. It becomes a dead letter at once.
+
+    `untouched`: where the target knows a repeat by its key, it proves that no attempt before it was done either.
+    """
 
     code = "rejected"
+    untouched = True
 
 
 class Retry(MessageError):
@@ -92,10 +96,13 @@ class Retry(MessageError):
     code = "retry"
 
     def __init__(
-        self, message: str, *, after: float | None = None, code: str | None = None, detail: Any = None
-    ) -> None:
+        self, message: str, *, after: float | None = None, code: str | None = None, detail: Any = None,
+        untouched: bool = False,
+    ) -> None:  # fmt: skip
+        """`untouched`: the target provably did nothing, so nothing will have to be undone."""
         super().__init__(message, code=code, detail=detail)
         self.after = after
+        self.untouched = untouched
 
 
 class Throttled(Retry):

@@ -56,6 +56,11 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
     "call": [
         case({"call": "shop.call", "as": "answer", "args": {"id": "id"}, "body": '{"n": id}', "timeout": "5s"}),
         case({"call": "shop.call"}, reads_body=False),
+        case(
+            {"call": "shop.call", "compensate": {"operation": "shop.call", "args": {"id": "$vars.reply.id"}}},
+            reads_body=False,
+        ),
+        case({"call": "shop.call", "pivot": True}, reads_body=False),
     ],
     "claim_check": [
         case({"claim_check": "in", "leave": '{"id": id}'}),
@@ -76,6 +81,22 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
         case({"join": "paid", "key": "id", "within": "0s", "unmatched": "pass", "into": "$vars"}),
     ],
     "log": [case({"log": "seen", "fields": {"total": "total"}})],
+    "loop": [
+        case(
+            {
+                "loop": {
+                    "over": "lines",
+                    "as": "line",
+                    "index": "n",
+                    "collect": "answers",
+                    "result": "$vars.answer",
+                    "steps": [{"call": "shop.call", "body": "$vars.line", "as": "answer"}],
+                }
+            }
+        ),
+        case({"loop": {"while": "total > 5", "max": 3, "steps": [{"map": '{"total": total - 10}'}]}}),
+        case({"loop": {"while": "true", "max": 3, "steps": [{"filter": "total > 0"}]}}),
+    ],
     "map": [case({"map": '{"n": id}'}), case({"map": "lines[1]"}), case({"map": "total", "format": "text"})],
     "parallel": [
         case(
@@ -111,9 +132,28 @@ CASES: dict[str, list[Callable[[], StepCase]]] = {
             }
         ),
     ],
+    "scatter_gather": [
+        case({"scatter_gather": {"one": {"call": "shop.call"}, "two": [{"map": "total"}]}, "as": "got"}),
+        case(
+            {
+                "scatter_gather": {
+                    "one": {
+                        "steps": [{"call": "shop.call", "as": "a"}],
+                        "result": "$vars.a.ok",
+                        "timeout": "5s",
+                        "default": "false",
+                    },
+                    "two": {"steps": [{"validate": "order@1"}], "when": "id != 3", "on_failure": "skip"},
+                },
+                "merge": "$merge([$, $vars.gathered])",
+            },
+            catches=True,
+        ),
+    ],
     "send": [
         case({"send": "shop.write"}, reads_body=False),
         case({"send": "shop.write", "args": {"path": "id & '.json'"}, "body": "lines"}),
+        case({"send": "shop.write", "compensate": "shop.call"}, reads_body=False),
     ],
     "set": [case({"set": {"total": "total", "none": "missing"}})],
     "set_headers": [

@@ -30,7 +30,7 @@ def messages(
         Only this flow's. Without it, each flow's in turn.
     state
         Only messages in this state; may be given several times: pending (all that have not ended), waiting, held,
-        in_doubt, split, running, done, discarded, dead.
+        in_doubt, split, running, compensating, done, discarded, dead.
     key
         Only messages of this key.
     since
@@ -83,7 +83,7 @@ def drawn(page: Page) -> Table:
     )
     for message in page.messages:
         note = line(message.reason)
-        if message.state in ("waiting", "in_doubt"):
+        if message.state in ("waiting", "in_doubt", "compensating"):
             note = f"attempt {message.attempt + 1} {relative(message.next_at, now)}" + (f"; {note}" if note else "")
         drawn.add_row(
             message.id, line(message.flow), word(message.state), when(message.at), line(message.key),

@@ -17,7 +17,7 @@ from rich.text import Text
 STYLES = {
     "done": "green", "dead": "bold red", "discarded": "dim", "pending": "cyan", "waiting": "yellow", "held": "yellow",
     "in_doubt": "magenta", "split": "cyan", "running": "cyan", "failed": "red", "dropped": "dim", "open": "bold red",
-    "half_open": "yellow", "closed": "green", "intended": "magenta",
+    "half_open": "yellow", "closed": "green", "intended": "magenta", "compensating": "magenta", "compensated": "yellow",
 }  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 WIDE = 250  # columns when nobody looks: a pipe or a file gets whole lines

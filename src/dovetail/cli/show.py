@@ -69,7 +69,7 @@ def drawn(journey: Journey) -> list[RenderableType]:
 def _head(journey: Journey) -> Text:
     message = journey.message
     head = Text(message.id, "bold").append("  ").append(word(message.state)).append(f"  in {line(message.flow)}")
-    if message.state in ("waiting", "in_doubt"):
+    if message.state in ("waiting", "in_doubt", "compensating"):
         head.append(f", attempt {message.attempt + 1} {relative(message.next_at, SystemClock().now_ms())}", "yellow")
     if message.reason:
         head.append(f"\n{line(message.reason)}", "red" if message.state == "dead" else "yellow")

@@ -79,7 +79,7 @@ def step_lines(traces: Sequence[StepTrace], keys: dict[tuple[str, int], str]) ->
 def effect_line(key: str, effect: Effect) -> EffectLine:
     """A recorded effect, fit to be shown."""
     return EffectLine(
-        key=key, step=effect.step, target=effect.target, state=effect.state, attempt=effect.attempt, at=effect.at,
+        key=key, step=effect.place, target=effect.target, state=effect.state, attempt=effect.attempt, at=effect.at,
         status=effect.status, reply=shown(effect.body) if effect.body else None, message=effect.message,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from dovetail.control.answers import WaitingLine
 from dovetail.control.hand import FlowPlace
 from dovetail.engine.definition import FlowDefinition
 from dovetail.engine.journey import effect_key
-from dovetail.engine.memo import Memo, message_id, pack, unpack
+from dovetail.engine.memo import Effect, Memo, message_id, pack, unpack
 from dovetail.errors import DovetailError
 from dovetail.sdk import Step
 from dovetail.store.base import PENDING, Progress, Query, Row, State
@@ -49,6 +49,8 @@ class Move:
             return None
         if row.seq in self._control.hand.in_memory(self._wanted.name):
             return Fate(version, FINISHES, "it is being worked on")
+        if memo.undoing is not None:
+            return Fate(version, FINISHES, "what was done for it is being undone")
         if progress is not None and progress.state is State.SPLIT:
             return Fate(version, FINISHES, "its parts are on their way")
         if row.start and self._split(row) not in self._top:
@@ -66,7 +68,7 @@ class Move:
         return self._splits[place]
 
     def _by_effects(self, row: Row, memo: Memo, version: int) -> Fate:
-        gone = [effect for effect in memo.effects.values() if effect.step not in self._known]
+        gone = [effect for effect in memo.effects.values() if effect.step not in self._known and not undone(effect)]
         for effect in gone:
             if effect.state != "done":
                 return Fate(version, FINISHES, f"step {effect.step} is gone, and its call is {effect.state}")
@@ -94,6 +96,11 @@ class Move:
                 memo.effects[self._key(row, new)] = effect
         progress.memo = pack(memo)
         return progress
+
+
+def undone(effect: Effect) -> bool:
+    """Whether the effect is history: it was undone, or it undid another one."""
+    return effect.state == "compensated" or effect.step.endswith("/compensate")
 
 
 class Tally:

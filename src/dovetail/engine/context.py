@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dovetail.clock import Clock
-from dovetail.engine.journey import Journey, effect_key
+from dovetail.engine.journey import Journey, effect_key, place
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import Effect, meta_of, pack_meta
 from dovetail.engine.policies.retry import exhausted
 from dovetail.engine.state import RunState
-from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Sink, State
+from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Saga, Sink, State
 from dovetail.store.base import Entry
 
 if TYPE_CHECKING:
@@ -44,20 +44,25 @@ class RunContext:
 
     async def call(
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         """Make the effect `step` of `message`, once per message and branch."""
         return await self._flow.effects.call(
-            self._journey(message), step, self._branch, operation, message, args, timeout
+            self._journey(message), step, self._branch, operation, message, args, timeout, saga
         )
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Write the batch through the sink; one outcome per message, in order."""
         pairs = [(self._journey(message), message) for message in batch]
-        return await self._flow.effects.write(step, self._branch, sink, pairs, args, timeout)
+        return await self._flow.effects.write(step, self._branch, sink, pairs, args, timeout, sagas)
+
+    async def decide(self, step: str, message: Message, value: Any) -> None:
+        """Record what a step decided; flushed when this returns."""
+        self.state.decide(step, message, value)
+        await self._flow.engine.writer.barrier()
 
     def publish(self, step: str, topic: str, message: Message) -> None:
         """Append to a durable topic, in the transaction of the message's next move; once per message and branch."""
@@ -74,7 +79,14 @@ class RunContext:
         if journey.outbox is None:
             journey.outbox = []
         journey.outbox.append((entry, None))  # each subscriber reads the bytes for itself: values may be changed
-        effect = Effect(step=step, target=f"topic:{topic}", state="done", attempt=journey.attempt, at=now)
+        effect = Effect(
+            step=step,
+            branch=place(self._branch),
+            target=f"topic:{topic}",
+            state="done",
+            attempt=journey.attempt,
+            at=now,
+        )
         journey.notes.effects[key] = effect
 
     def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:

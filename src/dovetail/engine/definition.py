@@ -21,6 +21,8 @@ class Policy:
     unsafe: Literal["retry", "park"] = "park"  # in doubt, and a repeat would be a second effect
     crash_limit: int = 3  # in flight at that many crashes: a dead letter
     call_timeout: float = 30.0
+    compensate_for: float = 86400.0  # how long after its first failure a compensation is retried
+    compensated: Literal["dead_letter", "discard"] = "dead_letter"  # the end of a message that was undone
     concurrency: int = 128  # messages with effects under way at once
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from dovetail.engine.journey import Journey, effect_key, traceparent
+from dovetail.engine.journey import Journey, named, place, traceparent
 from dovetail.engine.memo import Effect, readable
+from dovetail.engine.saga import Pledge
 from dovetail.engine.targets import Target
 from dovetail.errors import InDoubt, MessageError, Paused, Rejected
-from dovetail.sdk import OPAQUE, Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink
+from dovetail.sdk import OPAQUE, Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -27,11 +28,10 @@ class Effects:
 
     async def call(
         self, journey: Journey, step: str, branch: str, operation: Operation, message: Message,
-        args: Mapping[str, Any] | None, timeout: float | None,
+        args: Mapping[str, Any] | None, timeout: float | None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         """Make the effect, or return its recorded reply. Raises the kinds of `dovetail.errors`."""
-        key = effect_key(self._flow.name, message.id, step, branch)
-        known = journey.memo.effects.get(key) if journey.memo is not None else None
+        key, branch, known = named(journey.memo, self._flow.name, message.id, step, branch)
         if known is not None and known.state == "done":
             return self._recorded(known)
         call = Call(
@@ -44,15 +44,18 @@ class Effects:
         target = self._engine.targets[operation.target]
         repeat = known is not None or journey.attempt > 1
         await target.admit(repeat)
+        pledge = self._flow.sagas.pledge(journey, key, step, branch, saga)
         started = self._engine.clock.monotonic()
         outcome = "cancelled"
         asking = doubtful and operation.repeat is Repeat.QUERYABLE
         try:
             reply = await self._engine.deadlines.run(operation.query(call), call.timeout) if asking else None
+            if asking and pledge is not None:
+                pledge.earlier = reply is not None  # it provably never happened
             asking = False
             if reply is None:
-                if not operation.repeat.safe:
-                    await self._intend(journey, step, operation, call)
+                if pledge is not None or not operation.repeat.safe:
+                    await self._intend(journey, step, branch, operation, call)
                 self._engine.hook("after_intent_before_send")
                 calling = operation.call(call)
                 reply = await (calling if operation.timely else self._engine.deadlines.run(calling, call.timeout))
@@ -68,7 +71,8 @@ class Effects:
             if isinstance(error, InDoubt):
                 outcome = "in_doubt"
                 error.park = operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park"
-            self._note(journey, key, step, operation, call, outcome, error.message)
+            self._note(journey, key, step, branch, operation, call, outcome, error.message)
+            self._flow.sagas.failed(journey, pledge, operation, error)
             raise
         except BaseException as error:
             target.failed(error)
@@ -77,29 +81,32 @@ class Effects:
             seconds = self._engine.clock.monotonic() - started
             self._engine.observer.effect(self._flow.name, step, operation.target, message, call.trace, seconds, outcome)
         self._engine.hook("after_send_before_record")
-        self._record(journey, key, step, operation, call, reply)
+        self._record(journey, key, step, branch, operation, call, reply)
+        self._flow.sagas.done(journey, pledge, reply)
         if not operation.repeat.safe:
             await self._engine.writer.barrier()
         return reply
 
-    async def _intend(self, journey: Journey, step: str, operation: Operation, call: Call) -> None:
+    async def _intend(self, journey: Journey, step: str, branch: str, operation: Operation, call: Call) -> None:
         """Say durably what is about to be done, so that a crash leaves a doubt instead of a gap."""
         self._engine.hook("before_intent_commit")
-        self._note(journey, call.key, step, operation, call, "intended", "", request=call.message.body)
+        self._note(journey, call.key, step, branch, operation, call, "intended", "", request=call.message.body)
         self._flow.touch(journey)
         await self._engine.writer.barrier()
 
     def _note(
-        self, journey: Journey, key: str, step: str, operation: Operation | Sink, call: Call, state: Any, text: str,
-        request: bytes | None = None,
+        self, journey: Journey, key: str, step: str, branch: str, operation: Operation | Sink, call: Call, state: Any,
+        text: str, request: bytes | None = None,
     ) -> None:  # fmt: skip
         journey.notes.effects[key] = Effect(
             step=step, target=operation.target, state=state, attempt=call.attempt, at=self._engine.clock.now_ms(),
             request=blake2b(request, digest_size=16).digest() if request is not None else b"",
-            message=readable(text[:2000]),
+            message=readable(text[:2000]), branch=place(branch),
         )  # fmt: skip
 
-    def _record(self, journey: Journey, key: str, step: str, operation: Operation, call: Call, reply: Reply) -> None:
+    def _record(
+        self, journey: Journey, key: str, step: str, branch: str, operation: Operation, call: Call, reply: Reply
+    ) -> None:
         codec, body = reply.codec, b""
         if codec.name == OPAQUE.name and not isinstance(reply.value, bytes):
             codec = self._engine.codecs.by_name("json")  # a plain value, which must come back as what it was
@@ -107,7 +114,7 @@ class Effects:
         journey.notes.effects[key] = Effect(
             step=step, target=operation.target, state="done", attempt=call.attempt, at=self._engine.clock.now_ms(),
             request=b"" if operation.repeat.safe else blake2b(call.message.body, digest_size=16).digest(),
-            status=reply.status, codec=codec.name, body=body or reply.body,
+            status=reply.status, codec=codec.name, body=body or reply.body, branch=place(branch),
         )  # fmt: skip
         self._flow.touch(journey)
 
@@ -116,16 +123,16 @@ class Effects:
 
     async def write(
         self, step: str, branch: str, sink: Sink, pairs: Sequence[tuple[Journey, Message]],
-        args: Sequence[Mapping[str, Any]] | None, timeout: float | None,
+        args: Sequence[Mapping[str, Any]] | None, timeout: float | None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Write a batch through a sink: those not recorded as done, matched by effect key."""
         outcomes: dict[str, Outcome] = {}
         keys: list[str] = []
         calls: dict[str, tuple[Journey, Call]] = {}
+        bound: dict[str, tuple[str, Saga]] = {}
         for n, (journey, message) in enumerate(pairs):
-            key = effect_key(self._flow.name, message.id, step, branch)
+            key, again, known = named(journey.memo, self._flow.name, message.id, step, branch)
             keys.append(key)
-            known = journey.memo.effects.get(key) if journey.memo is not None else None
             if known is not None and known.state == "done":
                 outcomes[key] = Done()
             elif (
@@ -139,17 +146,26 @@ class Effects:
                     timeout=timeout or journey.version.policy.call_timeout, trace=traceparent(message, key),
                 )  # fmt: skip
                 calls[key] = (journey, call)
+                if sagas is not None:
+                    bound[key] = (again, sagas[n])
         if calls:
-            outcomes |= await self._write(step, sink, calls)
+            outcomes |= await self._write(step, branch, sink, calls, bound)
         return [outcomes[key] for key in keys]
 
-    async def _write(self, step: str, sink: Sink, calls: dict[str, tuple[Journey, Call]]) -> dict[str, Outcome]:
+    async def _write(
+        self, step: str, branch: str, sink: Sink, calls: dict[str, tuple[Journey, Call]],
+        bound: dict[str, tuple[str, Saga]],
+    ) -> dict[str, Outcome]:  # fmt: skip
         target = self._engine.targets[sink.target]
         repeat = any(journey.attempt > 1 for journey, _ in calls.values())
         await target.admit(repeat)
+        sagas, pledges = self._flow.sagas, dict[str, Pledge | None]()
+        for key, (again, saga) in bound.items():
+            pledges[key] = sagas.pledge(calls[key][0], key, step, again, saga)
+        intended = calls if any(pledges.values()) or not sink.repeat.safe else {}
         started = self._engine.clock.monotonic()
         try:
-            answers = await self._write_once(step, sink, calls)
+            answers = await self._write_once(step, branch, sink, calls, intended)
         except MessageError as error:
             target.failed(error)  # one call, one verdict, however many messages it was about
             answers = {key: Failed(error) for key in calls}
@@ -161,7 +177,7 @@ class Effects:
         self._engine.hook("after_send_before_record")
         seconds = self._engine.clock.monotonic() - started
         for key, (journey, call) in calls.items():
-            state = self._written(journey, step, sink, call, answers[key])
+            state = self._written(journey, step, branch, sink, call, answers[key], pledges.get(key))
             self._engine.observer.effect(
                 self._flow.name, step, sink.target, call.message, call.trace, seconds, state
             )  # fmt: skip
@@ -169,11 +185,14 @@ class Effects:
             await self._engine.writer.barrier()
         return answers
 
-    async def _write_once(self, step: str, sink: Sink, calls: dict[str, tuple[Journey, Call]]) -> dict[str, Outcome]:
-        if not sink.repeat.safe:
+    async def _write_once(
+        self, step: str, branch: str, sink: Sink, calls: dict[str, tuple[Journey, Call]],
+        intended: dict[str, tuple[Journey, Call]],
+    ) -> dict[str, Outcome]:  # fmt: skip
+        if intended:
             self._engine.hook("before_intent_commit")
-            for journey, call in calls.values():
-                self._note(journey, call.key, step, sink, call, "intended", "", request=call.message.body)
+            for journey, call in intended.values():
+                self._note(journey, call.key, step, branch, sink, call, "intended", "", request=call.message.body)
                 self._flow.touch(journey)
             await self._engine.writer.barrier()
         self._engine.hook("after_intent_before_send")
@@ -190,16 +209,21 @@ class Effects:
         else:
             target.succeeded(repeat)
 
-    def _written(self, journey: Journey, step: str, sink: Sink, call: Call, outcome: Outcome) -> str:
+    def _written(
+        self, journey: Journey, step: str, branch: str, sink: Sink, call: Call, outcome: Outcome,
+        pledge: Pledge | None,
+    ) -> str:  # fmt: skip
         """Note the outcome of one message of a batch; its state."""
         if isinstance(outcome, Failed):
             state = "in_doubt" if isinstance(outcome.error, InDoubt) else "failed"
             if isinstance(outcome.error, InDoubt):
                 outcome.error.park = not sink.repeat.safe and journey.version.policy.unsafe == "park"
-            self._note(journey, call.key, step, sink, call, state, outcome.error.message)
+            self._note(journey, call.key, step, branch, sink, call, state, outcome.error.message)
+            self._flow.sagas.failed(journey, pledge, sink, outcome.error)
         else:
             state = "done"
-            self._note(journey, call.key, step, sink, call, state, "", request=call.message.body)
+            self._note(journey, call.key, step, branch, sink, call, state, "", request=call.message.body)
+            self._flow.sagas.done(journey, pledge, None)
         self._flow.touch(journey)
         return state
 

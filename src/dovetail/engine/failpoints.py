@@ -27,6 +27,8 @@ NAMES = (
     "before_retry_commit",
     "after_retry_claim",
     "before_dead_letter_commit",
+    "before_compensation_commit",
+    "after_compensation_before_record",
     "before_split_commit",
     "before_wait_commit",
     "before_emit_commit",

@@ -20,6 +20,7 @@ from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
 from dovetail.engine.lanes import PARTS, Lanes
 from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
+from dovetail.engine.saga import Sagas
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
 from dovetail.errors import DovetailError, Rejected, Retry
@@ -53,6 +54,7 @@ class FlowRun:
         self.asked = 0  # claim that is on its way to the disk
         self.lanes = Lanes(self._hold, self.load_held)
         self.effects = Effects(self)
+        self.sagas = Sagas(self)
         self.settle = Settler(self)
         self.timer = Timer(self)
         self.context = RunContext(self)
@@ -339,6 +341,8 @@ class FlowRun:
             journey = ready[0]
             if journey.version is not first.version or journey.start != first.start:
                 break
+            if journey.undoing is not first.undoing:
+                break
             if journey.seq > self.claimed and not journey.recorded:
                 self.claim(journey.seq + self.claim_ahead)
                 break
@@ -352,6 +356,10 @@ class FlowRun:
         stop = max(start, version.fan_out)
         try:
             self.engine.hook("before_run")
+            if batch[0].undoing:
+                for journey in batch:
+                    journey.task = self.engine.keep(self._back(journey))
+                return
             if not version.opened:
                 await version.open()
             result = await version.chain.span([j.message for j in batch], self.context, start, stop)
@@ -384,6 +392,17 @@ class FlowRun:
             self.engine.release(task)
             if self.ready:
                 self.pump_soon()
+
+    async def _back(self, journey: Journey) -> None:
+        """A message that failed for good: what was done for it is undone."""
+        task = journey.task
+        try:
+            await self.sagas.undo(journey)
+        except (Exception, asyncio.CancelledError) as error:
+            self.settle.broken([journey], uncancelled(error))
+        finally:
+            self.engine.release(task)
+            self.pump_soon()
 
     # --- holding back -----------------------------------------------------------------------------------------
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from dovetail.engine.memo import Memo, pack
+from dovetail.engine.memo import Effect, Memo, pack
 from dovetail.sdk import Message
 from dovetail.store.base import Entry, Progress, State
 
 if TYPE_CHECKING:
     from dovetail.engine.execute import Compiled
+
+
+_ROUND = re.compile(r"~\d+$")
 
 
 class Journey:
@@ -51,6 +55,11 @@ class Journey:
         return self.memo
 
     @property
+    def undoing(self) -> bool:
+        """Whether it failed for good and goes backwards now."""
+        return self.memo is not None and self.memo.undoing is not None
+
+    @property
     def redriven(self) -> bool:
         """Whether it has been a dead letter before."""
         return self.memo is not None and self.memo.redriven > 0
@@ -61,6 +70,8 @@ class Journey:
         if self.floating and state not in (State.DONE, State.DISCARDED):
             self.notes.version = self.version.number
         key = None if state in (State.DONE, State.DISCARDED) else self.key
+        if not reason and self.memo is not None and self.memo.undoing is not None:
+            reason = f"compensating: {self.memo.undoing.reason}"
         return Progress(
             flow=flow, seq=self.seq, state=state, at=now, attempt=self.attempt, next_at=next_at, key=key,
             parts=len(self.parts or ()) if state is State.SPLIT else 0, reason=reason,
@@ -76,6 +87,32 @@ def effect_key(flow: str, message_id: str, step: str, branch: str) -> str:
     """
     text = f"default\x1f{flow}\x1f{message_id}\x1f{step}\x1f{branch}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def named(memo: Memo | None, flow: str, message_id: str, step: str, branch: str) -> tuple[str, str, Effect | None]:
+    """An effect's key, the branch that is in it, and what is known of it.
+
+    What was undone and is made again is another effect with another name: the target remembers the first one.
+    """
+    key, place = effect_key(flow, message_id, step, branch), branch
+    known = memo.effects.get(key) if memo is not None else None
+    rounds = 1
+    while memo is not None and known is not None and known.state == "compensated":
+        rounds += 1
+        place = again(branch, rounds)
+        key = effect_key(flow, message_id, step, place)
+        known = memo.effects.get(key)
+    return key, place, known
+
+
+def place(branch: str) -> str:
+    """The branches and rounds that a step is in, as a record tells it: `loop/3`."""
+    return _ROUND.sub("", branch).lstrip("/") if branch else ""
+
+
+def again(branch: str, rounds: int) -> str:
+    """The branch in the key of an effect that is made for the so-manieth time, each earlier one having been undone."""
+    return branch if rounds == 1 else f"{branch}~{rounds}"
 
 
 def own_trace(message: Message) -> str:

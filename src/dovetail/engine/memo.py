@@ -9,12 +9,13 @@ import msgspec
 
 from dovetail.sdk import Message
 
-EffectState = Literal["intended", "done", "in_doubt", "failed"]
+EffectState = Literal["intended", "done", "in_doubt", "failed", "compensated"]
 
 
 class Effect(msgspec.Struct, array_like=True):
-    """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what
-    was sent."""
+    """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was
+    sent, `branch` the branches and rounds that the step is in.
+    """
 
     step: str
     target: str
@@ -26,6 +27,12 @@ class Effect(msgspec.Struct, array_like=True):
     codec: str = ""
     body: bytes = b""
     message: str = ""
+    branch: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its step, with the branches and rounds that it is in."""
+        return f"{self.branch}/{self.step}" if self.branch else self.step
 
 
 class Attempt(msgspec.Struct, array_like=True):
@@ -40,10 +47,34 @@ class Attempt(msgspec.Struct, array_like=True):
     version: int = 0
 
 
+class Undo(msgspec.Struct, array_like=True):
+    """What undoes one effect: the operation (`connection.operation`) and its whole request, `args` as JSON.
+    `problem` says why there is no request."""
+
+    step: str
+    branch: str
+    operation: str
+    args: bytes = b""
+    body: bytes = b""
+    codec: str = ""
+    content_type: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout: float | None = None
+    problem: str = ""
+
+
+class Undoing(msgspec.Struct, array_like=True):
+    """The message goes backwards: why, and since when."""
+
+    reason: str
+    at: int
+
+
 class Memo(msgspec.Struct, array_like=True):
     """`effects` by effect key. `version`: the flow version it was moved to by a redrive (0: as accepted). `crashes`:
-    how often it was
-    in flight when the process died. `origin`: why it may wait (`redrive`, `retry`, `paused`)."""
+    how often it was in flight when the process died. `undo` by the key of what it undoes, in the order in which that
+    was done. `pivots`: effects after which nothing is undone, and whether they are done; those not done are in doubt.
+    """
 
     effects: dict[str, Effect] = msgspec.field(default_factory=dict)
     history: list[Attempt] = msgspec.field(default_factory=list)
@@ -52,6 +83,9 @@ class Memo(msgspec.Struct, array_like=True):
     redriven: int = 0
     first_try_at: int = 0
     sleep: float = 0.0
+    undo: dict[str, Undo] = msgspec.field(default_factory=dict)
+    pivots: dict[str, bool] = msgspec.field(default_factory=dict)
+    undoing: Undoing | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

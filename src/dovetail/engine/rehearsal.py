@@ -10,11 +10,11 @@ from typing import Any, Literal
 from dovetail.engine.effects import DOUBTFUL, doubt
 from dovetail.engine.execute import Compiled
 from dovetail.engine.flow import FlowRun
-from dovetail.engine.journey import effect_key
-from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
+from dovetail.engine.journey import effect_key, named
+from dovetail.engine.memo import Effect, Memo, message_id, unpack, unpack_meta
 from dovetail.engine.replay import NotReached, Recorded
 from dovetail.errors import MessageError, Rejected
-from dovetail.sdk import Codec, Context, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Sink, Step
+from dovetail.sdk import Codec, Context, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink, Step
 from dovetail.store.base import Progress, Row
 
 
@@ -71,8 +71,7 @@ class Capturing(Recorded):
         return Capturing(self._flow, self._memo, self._version, self._told, f"{self._branch}/{label}")
 
     def _known(self, step: str, message: Message) -> tuple[str, Effect | None]:
-        key = effect_key(self._flow.name, message.id, step, self._branch)
-        known = self._memo.effects.get(key)
+        key, _, known = named(self._memo, self._flow.name, message.id, step, self._branch)
         self._told.untouched += known is not None and known.state == "done"
         return key, known
 
@@ -84,7 +83,7 @@ class Capturing(Recorded):
 
     async def call(
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         """The recorded reply, or one that cannot be read. Raises `InDoubt` where the engine would leave it to a
         person."""
@@ -98,7 +97,7 @@ class Capturing(Recorded):
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Done, for each that would be written."""
         outcomes: list[Outcome] = []
@@ -127,6 +126,8 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
     memo = unpack(progress.memo)
     version = flow.versions.get(number)
     told = Rehearsal(number)
+    if memo.undoing is not None:
+        return _backwards(flow, memo, message_id(flow.engine.store.uid, row.seq), told)
     context = Capturing(flow, memo, version, told)
     message: Message | None = flow.message(row, unpack_meta(row.meta))
     for step in version.chain.steps[row.start :]:
@@ -134,6 +135,21 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
         message = await _one(step, message, context, told)
         if message is None:
             break
+    return told
+
+
+def _backwards(flow: FlowRun, memo: Memo, id: str, told: Rehearsal) -> Rehearsal:
+    """A message whose compensation stopped goes on with what is left to undo, whatever its steps are now."""
+    codecs = flow.engine.codecs
+    for undo in reversed(memo.undo.values()):
+        if undo.problem:
+            told.ends, told.step, told.code, told.why = "failed", undo.step, "compensation", undo.problem
+            return told
+        step = f"{undo.step}/compensate"
+        key = effect_key(flow.name, id, step, undo.branch)
+        args = codecs.by_name("json").decode(undo.args)
+        told.sent.append(Captured("call", step, undo.operation, key, args, undo.body, codecs.by_name(undo.codec)))
+    told.ends, told.code, told.why = "failed", "compensated", "everything is undone then"
     return told
 
 

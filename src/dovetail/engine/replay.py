@@ -9,7 +9,7 @@ from typing import Any
 
 from dovetail.clock import Clock
 from dovetail.engine.flow import FlowRun
-from dovetail.engine.journey import effect_key
+from dovetail.engine.journey import again, effect_key
 from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
 from dovetail.engine.state import RunState, decision_of
 from dovetail.errors import Rejected, Retry, Waiting
@@ -24,6 +24,7 @@ from dovetail.sdk import (
     Outcome,
     Reply,
     Result,
+    Saga,
     Sink,
     State,
     Step,
@@ -74,38 +75,49 @@ class Recorded:
         return nested
 
     def _effect(self, step: str, message: Message) -> Effect | None:
-        effect = self._memo.effects.get(effect_key(self._flow.name, message.id, step, self._branch))
-        if effect is not None:
-            self.met.append(effect)
-        return effect
+        """What is known of the effect; what was undone was done once, and is shown with what undid it."""
+        known, rounds, effects = None, 1, self._memo.effects
+        while rounds == 1 or (known is not None and known.state == "compensated"):
+            names = (self._flow.name, message.id)
+            found = effects.get(effect_key(*names, step, again(self._branch, rounds)))
+            if found is None:
+                break
+            undone = effects.get(effect_key(*names, f"{step}/compensate", again(self._branch, rounds)))
+            self.met += [found] if undone is None else [found, undone]
+            known, rounds = found, rounds + 1
+        return known
 
     async def call(
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         """The recorded reply, or the recorded failure."""
         effect = self._effect(step, message)
         if effect is None or effect.state in ("intended", "in_doubt"):
             raise NotReached("this call has no recorded outcome")
-        if effect.state == "failed":
+        if effect.state == "failed" or not effect.codec:
             raise Rejected(effect.message)
         return Reply(effect.body, codec=self._flow.engine.codecs.by_name(effect.codec), status=effect.status)
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """The recorded outcomes."""
         outcomes: list[Outcome] = []
         for message in batch:
             effect = self._effect(step, message)
-            if effect is not None and effect.state == "done":
+            if effect is not None and (effect.state == "done" or (effect.state == "compensated" and effect.request)):
                 outcomes.append(Done())
-            elif effect is not None and effect.state == "failed":
+            elif effect is not None and effect.state in ("failed", "compensated"):
                 outcomes.append(Failed(Rejected(effect.message)))
             else:
                 outcomes.append(Failed(NotReached("this write has no recorded outcome")))
         return outcomes
+
+    async def decide(self, step: str, message: Message, value: Any) -> None:
+        """It was decided at the time, or the record ends here."""
+        raise NotReached("nothing was decided yet")
 
     def publish(self, step: str, topic: str, message: Message) -> None:
         """It was published if the message got past here."""

@@ -213,7 +213,7 @@ class Settler:
         self._wait(journey, State.WAITING, next_at, readable(wait.message)[:1000])
 
     def _again(self, journey: Journey, error: MessageError, state: State, after: float | None) -> None:
-        memo, policy = journey.notes, journey.version.policy
+        memo, policy = journey.notes, self._flow.sagas.policy(journey)
         now = self._engine.steady_ms()
         if not memo.first_try_at:
             memo.first_try_at = now
@@ -230,6 +230,8 @@ class Settler:
     def _wait(self, journey: Journey, state: State, next_at: int, reason: str = "") -> None:
         flow = self._flow
         self._engine.hook("before_retry_commit")
+        if journey.undoing:
+            state = State.COMPENSATING
         row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at, reason=reason)
         flow.running -= 1
         journey.busy = False
@@ -247,10 +249,14 @@ class Settler:
         self._flow.pump_soon()
 
     def dead(self, journey: Journey, error: MessageError) -> None:
-        """A dead letter: its reason, its history and its effects stay, and it can be sent on again."""
+        """A dead letter: its reason, its history and its effects stay, and it can be sent on again. What was done for
+        it and can be undone is undone first."""
         self._remember(journey, journey.notes, error)
+        if self._flow.sagas.turns(journey, error):
+            self._wait(journey, State.COMPENSATING, self._in(0.0))
+            return
         self._engine.hook("before_dead_letter_commit")
-        self.ended(journey, State.DEAD, f"{error.code}: {error.message}")
+        self.ended(journey, State.DEAD, self._flow.sagas.stopped(journey, error))
 
     def refused(self, journey: Journey, error: Exception) -> None:
         """A message of a topic that this flow does not take: a dead letter of its own."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dovetail.engine.journey import effect_key
+from dovetail.engine.journey import effect_key, place
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import Attempt, Effect, Memo, meta_of, pack, pack_meta, readable, unpack_meta
 from dovetail.engine.memory import Slot
@@ -96,6 +96,7 @@ class RunState:
         journey.notes.effects[effect_key(self._flow.name, message.id, step, self._branch)] = Effect(
             step=step, target=MEMORY, state="done", attempt=journey.attempt, at=self._engine.clock.now_ms(),
             codec="json", body=self._engine.codecs.by_name("json").encode(decision), message=readable(note[:2000]),
+            branch=place(self._branch),
         )  # fmt: skip
         self._flow.touch(journey)
 

@@ -14,7 +14,7 @@ from dovetail.engine.definition import FlowVersion, Policy
 from dovetail.engine.observer import Observer
 from dovetail.errors import ProjectError, Rejected
 from dovetail.mapping import Shaper
-from dovetail.project.declared import FlowFile, OnFailure, Retrying
+from dovetail.project.declared import Compensating, FlowFile, OnFailure, Retrying
 from dovetail.project.expressions import BoundExpression, Shelf
 from dovetail.project.functions import load_function, registered
 from dovetail.project.model import FlowText, Project, text_of
@@ -161,9 +161,10 @@ class ContractChecker:
 def policy_of(head: FlowFile) -> Policy:
     """A flow's word on failure as the engine reads it."""
     failure = head.on_failure or OnFailure()
-    retry = failure.retry or Retrying()
+    retry, undo = failure.retry or Retrying(), failure.compensate or Compensating()
     return Policy(
         retry_for=float(retry.for_), retry_base=float(retry.base), retry_cap=float(retry.cap),
         max_attempts=retry.attempts, unsafe=failure.in_doubt or "park", crash_limit=failure.crashes,
         call_timeout=float(head.timeout), concurrency=head.concurrency,
+        compensate_for=float(undo.for_), compensated=undo.then,
     )  # fmt: skip

@@ -49,11 +49,25 @@ class Retrying(Spec):
     cap: Duration = field(default="15m", help="The longest wait between attempts.")
 
 
+class Compensating(Spec):
+    """What happens to a message that failed for good after effects that declare a compensation."""
+
+    for_: Duration = field(
+        default="24h", help="How long a compensation that fails is retried; then a person decides (a dead letter)."
+    )
+    then: Literal["dead_letter", "discard"] = field(
+        default="dead_letter", help="How a message ends when everything is undone: `discard` needs nobody's attention."
+    )
+
+
 class OnFailure(Spec):
     """A flow's word on failure."""
 
     retry: Retrying | None = field(default=None, help="Retries of transient faults.", example={"for": "24h"})
     then: Literal["dead_letter"] = field(default="dead_letter", help="What becomes of a message that cannot go on.")
+    compensate: Compensating | None = field(
+        default=None, help="Compensations of what was done before.", example={"for": "7d", "then": "discard"}
+    )
     in_doubt: Literal["park", "retry"] | None = field(
         default=None,
         help="When an operation that must not be repeated may or may not have happened: `park` keeps the message as a "

@@ -46,6 +46,7 @@ from dovetail.sdk.context import (
 from dovetail.sdk.handing import hand_over
 from dovetail.sdk.http import Handler, Request, Respond, Routes
 from dovetail.sdk.registry import Plugin
+from dovetail.sdk.saga import Saga
 from dovetail.sdk.state import Group, State
 from dovetail.sdk.step import Dropping, EffectStep, MessageStep, Step, TakingStep
 from dovetail.sdk.threads import Threads
@@ -57,6 +58,6 @@ __all__ = [
     "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed", "Field", "Framed", "Group", "Handler",
     "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
     "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
-    "Result", "Retry", "Routes", "Secret", "Sink", "Size", "Source", "Spec", "State", "Step", "TakingStep",
-    "Threads", "Throttled", "Unavailable", "Waiting", "field", "hand_over", "seeded",
+    "Result", "Retry", "Routes", "Saga", "Secret", "Sink", "Size", "Source", "Spec", "State", "Step",
+    "TakingStep", "Threads", "Throttled", "Unavailable", "Waiting", "field", "hand_over", "seeded",
 ]  # fmt: skip

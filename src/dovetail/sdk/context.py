@@ -12,6 +12,7 @@ from dovetail.message import Codec, Message, Outcome
 if TYPE_CHECKING:
     from dovetail.sdk.connector import Operation, Reply, Sink
     from dovetail.sdk.http import Routes
+    from dovetail.sdk.saga import Saga
     from dovetail.sdk.state import State
 
 
@@ -68,21 +69,26 @@ class Context(Protocol):
 
     async def call(
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         """Make the effect `step` of `message` through `operation`, once per message and branch.
 
         An effect that was recorded as done is not made again: its reply is returned. Raises the error kinds of
-        `dovetail.errors`; a step lets them pass unless handling them is its purpose.
+        `dovetail.errors`; a step lets them pass unless handling them is its purpose. `saga` says how the effect is
+        undone if its message fails for good later, or that it is a pivot.
         """
         ...
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
-        """Write `batch` through `sink`; one outcome per message in the batch's order. `args`: one mapping per
+        """Write `batch` through `sink`; one outcome per message in the batch's order. `args` and `sagas`: one per
         message."""
+        ...
+
+    async def decide(self, step: str, message: Message, value: Any) -> None:
+        """As `state.decide`, for a decision that other effects follow from: it is durable when this returns."""
         ...
 
     def publish(self, step: str, topic: str, message: Message) -> None:

@@ -21,15 +21,20 @@ async def through(chain: Chain, message: Message, context: Context) -> Message:
 async def side_by_side(
     branches: Sequence[tuple[str, Chain]], message: Message, context: Context
 ) -> list[Message | None]:
-    """The message as it leaves each chain, None where a rule ended it there. All run to their ends, then the first
-    failure in order of `_rank` is raised.
+    """The message as it leaves each chain, None where a rule ended it there. All run to their ends, then the gravest
+    failure is raised.
     """
     runs = (through(chain, message, context.branch(label)) for label, chain in branches)
     ends = await asyncio.gather(*runs, return_exceptions=True)
     failures = [end for end in ends if isinstance(end, BaseException) and not isinstance(end, Dropping)]
     if failures:
-        raise min(failures, key=_rank)
+        raise gravest(failures)
     return [end if isinstance(end, Message) else None for end in ends]
+
+
+def gravest(errors: Sequence[BaseException]) -> BaseException:
+    """The one that decides what becomes of the message."""
+    return min(errors, key=_rank)
 
 
 def _rank(error: BaseException) -> int:

@@ -72,13 +72,17 @@ def with_headers(message: Message, values: Values) -> Message:
 
 def answer_of(reply: Reply, step: str) -> Any:
     """A reply as data an expression can read. Raises `Rejected` for bytes that are no text."""
-    value = reply.value
+    return data_of(reply.value, f"the answer to {step}", "leave out 'as'")
+
+
+def data_of(value: Any, what: str, instead: str) -> Any:
+    """A value that can be remembered: bytes as text. Raises `Rejected` for bytes that are none."""
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
             raise Rejected(
-                f"the answer to {step} is {len(value)} bytes that are no text and cannot be remembered; leave out 'as'",
+                f"{what} is {len(value)} bytes that are no text and cannot be remembered; {instead}",
                 code="binary-answer",
             ) from None
     return value

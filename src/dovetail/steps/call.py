@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dovetail.sdk import Build, Context, Duration, EffectStep, Message, Spec, field
+from dovetail.steps._compensate import Compensate, Sagas, one_way
 from dovetail.steps._values import Body, Values, answer_of
 
 
@@ -29,17 +32,29 @@ class Call(EffectStep):
             default=None, help="The variable that remembers the answer.", example="erp", pattern=r"[A-Za-z_]\w*"
         )
         timeout: Duration | None = field(default=None, help="The total time one attempt may take.", example="10s")
+        compensate: Compensate | None = field(
+            default=None, help="What undoes it when the message fails for good later.", example="warehouse.release"
+        )
+        pivot: bool = field(
+            default=False, help="Whether there is only forward once this is done: nothing before it is undone any more."
+        )
+
+        def rules(self) -> Iterable[tuple[str, str]]:
+            """Undone, or the point of no return."""
+            return one_way(self.compensate, self.pivot)
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)
         self._operation = build.operation(config.operation)
         self._args = Values(build, config.args)
         self._body = Body(build, config.body, config.format)
+        self._sagas = Sagas(build, config.compensate, config.pivot)
 
     async def act(self, message: Message, context: Context) -> Message:
         """Call; the message goes on as it came, remembering the answer if it was told to."""
         args = self._args.evaluate(message) if self._args else None
-        reply = await context.call(self.id, self._operation, self._body.of(message), args, self.config.timeout)
+        saga = self._sagas.of(message) if self._sagas else None
+        reply = await context.call(self.id, self._operation, self._body.of(message), args, self.config.timeout, saga)
         if self.config.as_ is None:
             return message
         return message.with_var(self.config.as_, answer_of(reply, self.id))

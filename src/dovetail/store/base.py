@@ -27,6 +27,7 @@ class State(enum.IntEnum):
     IN_DOUBT = 3  # as WAITING, with an effect whose outcome is unknown
     SPLIT = 4  # its parts are on their way; ends when they have ended
     RUNNING = 5  # claimed for a further attempt (a first attempt needs no row: see claim)
+    COMPENSATING = 6  # as WAITING, but it failed for good: next, what was done for it is undone
     DONE = 10
     DISCARDED = 11  # by a recorded rule of the flow
     DEAD = 12  # a dead letter, with its reason
@@ -37,7 +38,8 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT, State.RUNNING)
+PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT, State.RUNNING, State.COMPENSATING)
+DUE = (State.WAITING, State.IN_DOUBT, State.COMPENSATING)  # at their `next_at`
 ENDED = (State.DONE, State.DISCARDED, State.DEAD)
 
 
@@ -205,7 +207,7 @@ class Progresses(ABC):
 
     @abstractmethod
     def due(self, flow: int, now: int, limit: int) -> list[Progress]:
-        """WAITING and IN_DOUBT rows with next_at <= now, earliest first."""
+        """Rows of the states in `DUE` with next_at <= now, earliest first."""
 
     @abstractmethod
     def next_due(self, flow: int) -> int | None:

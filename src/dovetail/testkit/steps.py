@@ -26,6 +26,7 @@ from dovetail.sdk import (
     Rejected,
     Reply,
     Result,
+    Saga,
     Sink,
     State,
     Step,
@@ -174,6 +175,7 @@ class Journal:
     replies: dict[str, tuple[Message, int]] = field(default_factory=dict)
     pauses: list[tuple[str, float]] = field(default_factory=list)
     memory: FakeMemory = field(default_factory=FakeMemory)
+    sagas: dict[str, Saga] = field(default_factory=dict)  # what was said of an effect before it was made, by its key
 
 
 class FakeContext:
@@ -202,20 +204,23 @@ class FakeContext:
 
     async def call(
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
         key = self.key(step, message)
         if key not in self.journal.effects:
             self.journal.attempted.append(key)
+            if saga is not None:
+                self.journal.sagas[key] = saga
             call = Call(message, key, args or {}, timeout or 30.0)
             self.journal.effects[key] = await operation.call(call)
         return self.journal.effects[key]
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, sagas: Sequence[Saga] | None = None,
     ) -> list[Outcome]:  # fmt: skip
         keys = [self.key(step, message) for message in batch]
+        self.journal.sagas |= dict(zip(keys, sagas, strict=True)) if sagas is not None else {}
         calls = [
             Call(message, key, args[n] if args else {}, timeout or 30.0)
             for n, (key, message) in enumerate(zip(keys, batch, strict=True))
@@ -228,6 +233,9 @@ class FakeContext:
             outcomes = {call.key: Failed(error) for call in calls}
         self.journal.written |= {key for key, outcome in outcomes.items() if isinstance(outcome, Done)}
         return [outcomes.get(key, Done()) for key in keys]
+
+    async def decide(self, step: str, message: Message, value: Any) -> None:
+        self.state.decide(step, message, value)
 
     def publish(self, step: str, topic: str, message: Message) -> None:
         key = self.key(step, message)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
 from dovetail.store import base
-from dovetail.store.base import ENDED, PENDING, Entry, Memory, Progress, Query, Row, State, Work
+from dovetail.store.base import DUE, ENDED, PENDING, Entry, Memory, Progress, Query, Row, State, Work
 
 Event = tuple[int, int, tuple[object, ...]]
 
@@ -120,11 +120,11 @@ class _Progresses(base.Progresses):
         return None if found is None else replace(found)
 
     def due(self, flow: int, now: int, limit: int) -> list[Progress]:
-        rows = [row for row in self._rows(flow, State.WAITING, State.IN_DOUBT) if row.next_at <= now]
+        rows = [row for row in self._rows(flow, *DUE) if row.next_at <= now]
         return sorted(rows, key=lambda row: row.next_at)[:limit]
 
     def next_due(self, flow: int) -> int | None:
-        return min((row.next_at for row in self._rows(flow, State.WAITING, State.IN_DOUBT)), default=None)
+        return min((row.next_at for row in self._rows(flow, *DUE)), default=None)
 
     def interrupted(self, flow: int) -> list[Progress]:
         return self._rows(flow, State.RUNNING)

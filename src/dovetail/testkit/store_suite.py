@@ -311,9 +311,11 @@ async def due_rows_come_earliest_first(open: Open) -> None:
         state(5, State.RUNNING, next_at=1),
         state(6, State.DEAD, next_at=1),
         state(7, State.WAITING, next_at=5, flow=OTHER),
+        state(8, State.COMPENSATING, next_at=25),
     ]
     await store.commit(Work(progress=rows))
     assert [row.seq for row in store.progress.due(FLOW, 20, 10)] == [2, 3]
+    assert [row.seq for row in store.progress.due(FLOW, 29, 10)] == [2, 3, 8]
     assert [row.seq for row in store.progress.due(FLOW, 99, 2)] == [2, 3]
     assert store.progress.due(FLOW, 9, 10) == []
     assert (store.progress.next_due(FLOW), store.progress.next_due(OTHER)) == (10, 5)

@@ -526,7 +526,7 @@ class Rig:
         return unpack(self.progress(flow, seq).memo)
 
     def effect_states(self, flow: str, seq: int) -> dict[str, str]:
-        return {effect.step: effect.state for effect in self.memo(flow, seq).effects.values()}
+        return {effect.place: effect.state for effect in self.memo(flow, seq).effects.values()}
 
     def audit(self) -> list[tuple[Any, ...]]:
         return [event for _, _, event in self.store.audit.events(0, 1_000_000)]

@@ -69,7 +69,9 @@ def of_fault(fault: Fault, target: str) -> MessageError:
     """The engine's error for a fault."""
     kind, code = FAULTS[type(fault)]
     text = f"{target}: {fault}"
-    return Paused(text, code=code, after=PAUSE) if kind is Paused else kind(text, code=code)
+    if issubclass(kind, Retry):  # nothing was sent
+        return kind(text, code=code, after=PAUSE if kind is Paused else None, untouched=True)
+    return kind(text, code=code)
 
 
 def of_status(
@@ -77,13 +79,18 @@ def of_status(
 ) -> MessageError:
     """The engine's error for an answer that is no success."""
     kind = STATUSES[status] if status in STATUSES else _CLASSES.get(status // 100, InDoubt)
+    untouched = kind is not None
     if kind is None:
         kind = Retry if repeat.safe else InDoubt
     text, code = f"{target} answered {status}", f"http_{status}"
     if issubclass(kind, Retry):
         after = retry_after(headers.get("retry-after"), now_ms)
-        return kind(text, code=code, detail=detail, after=PAUSE if kind is Paused and after is None else after)
-    return kind(text, code=code, detail=detail)
+        return kind(text, code=code, detail=detail, untouched=untouched,
+                    after=PAUSE if kind is Paused and after is None else after)  # fmt: skip
+    error = kind(text, code=code, detail=detail)
+    if isinstance(error, Rejected) and status == 409:
+        error.untouched = False  # some targets say so of a key whose first use is still under way
+    return error
 
 
 def retry_after(text: str | None, now_ms: int) -> float | None:

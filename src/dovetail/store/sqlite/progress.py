@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dovetail.store import base
-from dovetail.store.base import PENDING, Progress, Query, Row, State
+from dovetail.store.base import DUE, PENDING, Progress, Query, Row, State
 from dovetail.store.sqlite.database import Database
 from dovetail.store.sqlite.rows import OPEN, PROGRESS, progress
 from dovetail.store.sqlite.search import Search
@@ -17,6 +17,7 @@ SELECT (SELECT count(*) FROM journal INDEXED BY journal_stream WHERE stream = ?1
   WHERE p.flow = ?3 AND p.seq > ?2 AND j.stream = ?1)
 """
 _KEYS_A_TIME = 1000
+_DUE = f"state IN ({', '.join(f'{state:d}' for state in DUE)})"  # as the index has it
 
 
 class Progresses(base.Progresses):
@@ -33,11 +34,11 @@ class Progresses(base.Progresses):
         return progress(values) if values else None
 
     def due(self, flow: int, now: int, limit: int) -> list[Progress]:
-        where = "flow = ? AND next_at <= ? AND state IN (1, 3) ORDER BY next_at, seq LIMIT ?"
+        where = f"flow = ? AND next_at <= ? AND {_DUE} ORDER BY next_at, seq LIMIT ?"
         return self._all("progress_due", where, (flow, now, limit))
 
     def next_due(self, flow: int) -> int | None:
-        sql = "SELECT min(next_at) FROM progress INDEXED BY progress_due WHERE flow = ? AND state IN (1, 3)"
+        sql = f"SELECT min(next_at) FROM progress INDEXED BY progress_due WHERE flow = ? AND {_DUE}"
         values = self._db.one(sql, (flow,))
         return values[0] if values else None
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from dovetail.store.base import Progress, Query, Row, State
+from dovetail.store.base import PENDING, Progress, Query, Row, State
 from dovetail.store.sqlite.database import Database
 from dovetail.store.sqlite.rows import HEAD, OPEN, PROGRESS, progress, row
 
@@ -18,7 +18,7 @@ LOOK_TEXT = 10_000  # the same when bodies must be read
 _WINDOW = 1_000
 _END = 2**63 - 1
 
-_INDEXED = (State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT, State.RUNNING, State.DEAD)
+_INDEXED = (*(state for state in PENDING if state is not State.FRESH), State.DEAD)
 _COLUMNS = f"{HEAD}, j.payload, {PROGRESS}"
 _BY_STREAM = f"""
 SELECT {_COLUMNS} FROM journal AS j INDEXED BY journal_stream
