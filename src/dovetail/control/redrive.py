@@ -17,7 +17,7 @@ from dovetail.control.hand import FlowPlace
 from dovetail.control.preview import Preview, PreviewError
 from dovetail.engine.memo import Memo, message_id, pack, unpack, unpack_meta
 from dovetail.errors import DovetailError, Refused
-from dovetail.store.base import Progress, Row, State, Work
+from dovetail.store.base import REDRIVEN, Progress, Row, State, Work
 
 if TYPE_CHECKING:
     from dovetail.control.desk import Control
@@ -111,9 +111,7 @@ class Redrive:
         now = control.hand.now_ms()
         self._place += 1
         self._work.progress.append(
-            Progress(
-                place.number, row.seq, State.WAITING, now, 0, due, progress.key, reason="redriven", memo=pack(memo)
-            )
+            Progress(place.number, row.seq, State.WAITING, now, 0, due, progress.key, reason=REDRIVEN, memo=pack(memo))
         )
         dead = (place.number, State.DEAD.word)
         self._work.counts[dead] = self._work.counts.get(dead, 0) - 1

@@ -83,7 +83,7 @@ class Engine:
             await flow.versions.open()
         self.dispatching = True
         self.recovering = True
-        await Recovery(self).run(self.flows.values(), unclean=not self.store.clean)
+        await self._unless_ended(Recovery(self).run(self.flows.values(), unclean=not self.store.clean))
         self.recovering, self._recovered = False, True
         for flow in self.flows.values():
             flow.timer.start()
@@ -117,6 +117,7 @@ class Engine:
         flow.definition = FlowDefinition(flow.name, definition.current, None, definition.load)
         if flow.reads_topic:
             flow.behind = False
+            flow.load_unread()
             self._by_stream[flow.stream].remove(flow)
             self.subscribe(())
 
@@ -124,6 +125,20 @@ class Engine:
         """Take over another application while running; see `Deployment`. Raises what stands in its way; then nothing
         has changed."""
         await Deployment(self, application).run()
+
+    async def _unless_ended(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this to its end. Raises what stopped the engine if it cannot go on: whoever waits for a commit then would
+        wait for ever."""
+        doing, ended = asyncio.ensure_future(work), asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait([doing, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (doing, ended):
+                if not task.done():
+                    task.cancel()
+        if not doing.done() and self.failure is not None:
+            raise self.failure
+        await doing
 
     async def _feed(self, source: Source, flow: FlowRun) -> None:
         """Run a source for as long as the flow runs: one that fails is started again, and no other flow suffers."""

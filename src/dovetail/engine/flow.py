@@ -64,6 +64,8 @@ class FlowRun:
         self.gated_by: str | None = None  # the target that holds the flow back
         self.pauses = 0  # messages paused since the last one got through
         self._expecting = False
+        self.recovering = False  # earlier messages of a key may not have been offered their place yet
+        self._unread: list[str] = []  # keys whose held messages wait for that, or until what was before them is read
 
     # --- messages come in -------------------------------------------------------------------------------------
 
@@ -236,13 +238,24 @@ class FlowRun:
             )
             if not rows:
                 self.behind = False
-                return
             for row in rows:
                 self.cursor = row.seq
                 journey = self.fresh(row) if row.seq not in self.active else None
                 if journey is not None:
                     self.feed(journey)
-            self.claim(rows[-1].seq + self.claim_ahead)
+            if rows:
+                self.claim(rows[-1].seq + self.claim_ahead)
+            self.load_unread()
+
+    def offered(self) -> int | None:
+        """The journal number up to which every message has been offered its place; None if all have."""
+        return 0 if self.recovering else self.cursor if self.behind else None
+
+    def load_unread(self) -> None:
+        """After a restart: fetch those who waited until everything before them had been read and offered."""
+        unread, self._unread = self._unread, []
+        for key in unread:
+            self.load_held(key)
 
     def _hold(self, journey: Journey) -> None:
         """To disk, behind the head of its lane. It counts as in memory until it is there."""
@@ -263,11 +276,16 @@ class FlowRun:
     async def _next_held(self, key: str) -> None:
         """The next of a key from disk; claimed (its attempt counted) before it runs."""
         while True:
-            holds = self.lanes.holds(key)
+            holds, offered = self.lanes.holds(key), self.offered()
             await self.engine.writer.barrier()
             progress = self.engine.store.progress.held(self.number, key)
-            if progress is not None or holds == self.lanes.holds(key):
+            if progress is None and holds == self.lanes.holds(key):
                 break  # otherwise one was put behind this lane meanwhile, and may not be on disk yet
+            if progress is not None and (offered is None or progress.seq <= offered):
+                break  # otherwise an earlier one may not be on disk yet
+            if progress is not None and self.offered() is not None:
+                self._unread.append(key)
+                return
         self.lanes.loaded(key, progress.seq if progress is not None else 0)
         journey = await self.load(progress) if progress is not None else None
         if journey is not None:

@@ -34,6 +34,7 @@ class Recovery:
         flows = list(flows)
         suspects: list[tuple[FlowRun, Journey]] = []
         for flow in flows:
+            flow.recovering = True
             self._lanes(flow)
             suspects += [(flow, journey) for journey in await self._interrupted(flow)]
             if unclean:
@@ -47,15 +48,15 @@ class Recovery:
                 journey.attempt -= 1  # it is counted already, and it had not begun: an orderly end waits for what runs
                 flow.feed(journey)
         for flow in flows:
+            flow.recovering = False
+            flow.load_unread()
             for key in flow.lanes.restored_without_head():
                 flow.load_held(key)
 
     def _lanes(self, flow: FlowRun) -> None:
         progress = self._engine.store.progress
         for key, first in progress.blocked(flow.number):
-            row = progress.get(flow.number, first)
-            if row is not None and row.state is State.HELD:
-                row = progress.head(flow.number, key)
+            row = progress.head(flow.number, key)
             flow.lanes.restore(key, row.seq if row is not None else first, row is not None)
 
     async def _interrupted(self, flow: FlowRun) -> list[Journey]:

@@ -39,6 +39,7 @@ class State(enum.IntEnum):
 
 
 PENDING = (State.FRESH, State.WAITING, State.HELD, State.IN_DOUBT, State.SPLIT, State.RUNNING, State.COMPENSATING)
+REDRIVEN = "redriven"  # the reason of a dead letter that was taken up again and has not begun since
 DUE = (State.WAITING, State.IN_DOUBT, State.COMPENSATING)  # at their `next_at`
 ENDED = (State.DONE, State.DISCARDED, State.DEAD)
 
@@ -224,8 +225,8 @@ class Progresses(ABC):
 
     @abstractmethod
     def head(self, flow: int, key: str) -> Progress | None:
-        """The first row of a key that is pending and not HELD: it may have a higher number than those behind it (a
-        dead letter that was taken up again and stands in line)."""
+        """The first row of a key that is pending, not HELD, and has begun (its reason is not REDRIVEN): it may have a
+        higher number than those behind it (a dead letter that was taken up again and stands in line)."""
 
     @abstractmethod
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
 from dovetail.store import base
-from dovetail.store.base import DUE, ENDED, PENDING, Entry, Memory, Progress, Query, Row, State, Work
+from dovetail.store.base import DUE, ENDED, PENDING, REDRIVEN, Entry, Memory, Progress, Query, Row, State, Work
 
 Event = tuple[int, int, tuple[object, ...]]
 
@@ -134,7 +134,8 @@ class _Progresses(base.Progresses):
 
     def head(self, flow: int, key: str) -> Progress | None:
         states = [state for state in PENDING if state is not State.HELD]
-        return next((row for row in self._rows(flow, *states) if row.key == key), None)
+        rows = self._rows(flow, *states)
+        return next((row for row in rows if row.key == key and row.reason != REDRIVEN), None)
 
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
         first: dict[str, int] = {}

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from dovetail.errors import StoreError
-from dovetail.store.base import ENDED, PENDING, Entry, Progress, Query, State, Store, Work
+from dovetail.store.base import ENDED, PENDING, REDRIVEN, Entry, Progress, Query, State, Store, Work
 from dovetail.testkit import memory_suite
 
 Open = Callable[[], Awaitable[Store]]
@@ -345,7 +345,8 @@ async def held_and_blocked_go_by_key(open: Open) -> None:
                 state(1, State.WAITING, key="b"),
                 state(2, State.HELD, key="b"),
                 state(3, State.HELD, key="b"),
-                state(4, State.SPLIT, key="a"),
+                state(4, State.WAITING, key="a", reason=REDRIVEN),
+                state(10, State.SPLIT, key="a"),
                 state(5, State.RUNNING, key=""),
                 state(6, State.IN_DOUBT, key="c"),
                 state(7, State.DEAD, key="d"),
@@ -358,12 +359,12 @@ async def held_and_blocked_go_by_key(open: Open) -> None:
     assert store.progress.held(FLOW, "b") == state(2, State.HELD, key="b")
     assert store.progress.held(FLOW, "a") is None
     assert store.progress.head(FLOW, "b") == state(1, State.WAITING, key="b")
-    assert store.progress.head(FLOW, "a") == state(4, State.SPLIT, key="a")
+    assert store.progress.head(FLOW, "a") == state(10, State.SPLIT, key="a")
     assert store.progress.head(FLOW, "d") is store.progress.head(OTHER, "z") is None
     assert dict(store.progress.blocked(FLOW)) == {"": 5, "a": 4, "b": 1, "c": 6}
     assert list(store.progress.blocked(OTHER)) == [("z", 1)]
     assert store.progress.pending(FLOW) == {
-        State.WAITING: 2, State.HELD: 2, State.SPLIT: 1, State.RUNNING: 1, State.IN_DOUBT: 1
+        State.WAITING: 3, State.HELD: 2, State.SPLIT: 1, State.RUNNING: 1, State.IN_DOUBT: 1
     }  # fmt: skip
     await store.close()
 

@@ -286,3 +286,30 @@ def _sleepy() -> Any:
         await asyncio.sleep(0.01)
 
     return act
+
+
+async def test_a_store_that_fails_while_a_start_recovers_ends_the_start(rig: Any) -> None:
+    """Nobody would ever tell those who wait for its commits: the start must end, and say why."""
+    hang = asyncio.Event()
+
+    async def act(call: Any) -> None:
+        await hang.wait()
+
+    rig.flow("f", rig.call("c", rig.Op(act)))
+    await rig.start()
+    await rig.put("f", 1)
+    await rig.until(lambda: rig.engine.flows["f"].running)
+    await rig.crash()
+    hang.set()
+
+    def broken(name: str) -> None:
+        raise OSError("the disk is gone")
+
+    rig.store_hook = broken
+    engine = await rig.start(wait=False)
+    with pytest.raises(Exception, match="the disk is gone"):
+        await asyncio.wait_for(engine.start(), 100.0)
+    await engine.drain()
+    rig.store_hook = lambda name: None
+    await rig.start()
+    await rig.until(lambda: rig.states("f") == {"done": 1})

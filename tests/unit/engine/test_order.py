@@ -294,3 +294,27 @@ async def test_an_unsafe_operation_keeps_the_order_too(rig: Any) -> None:
     await put(rig, *[(n % 2, n) for n in range(40)])
     await rig.ended("f", 40)
     assert ledger.seen == {0: list(range(0, 40, 2)), 1: list(range(1, 40, 2))}
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_restart_reads_those_who_stood_in_memory_before_those_who_stood_on_disk(rig: Any, clean: bool) -> None:
+    """A long lane: 64 behind the head in memory, more on disk. After a restart all of them are on disk, some without a
+    row: they come first."""
+    ledger = await start(rig)
+    ledger.gates["k", 0] = asyncio.Event()
+    await put(rig, *(("k", n) for n in range(100)))
+    await rig.until(lambda: rig.states("f")["held"] >= 35)
+    if clean:
+        draining = asyncio.ensure_future(rig.engine.drain())
+        await asyncio.sleep(1.0)
+        ledger.gates["k", 0].set()
+        await draining
+    else:
+        ledger.gates["k", 0].set()
+        await rig.crash()
+    await rig.start()
+    assert rig.store.clean is clean
+    await rig.until(lambda: rig.states("f") == {"done": 100})
+    assert list(dict.fromkeys(ledger.seen["k"])) == list(range(100))
+    rig.check("f")
+    await rig.quiet("f")

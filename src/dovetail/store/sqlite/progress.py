@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dovetail.store import base
-from dovetail.store.base import DUE, PENDING, Progress, Query, Row, State
+from dovetail.store.base import DUE, PENDING, REDRIVEN, Progress, Query, Row, State
 from dovetail.store.sqlite.database import Database
 from dovetail.store.sqlite.rows import OPEN, PROGRESS, progress
 from dovetail.store.sqlite.search import Search
@@ -51,8 +51,8 @@ class Progresses(base.Progresses):
         return found[0] if found else None
 
     def head(self, flow: int, key: str) -> Progress | None:
-        where = f"flow = ? AND key = ? AND state < 10 AND state != {State.HELD:d} ORDER BY seq LIMIT 1"
-        found = self._all("progress_key", where, (flow, key))
+        where = f"flow = ? AND key = ? AND state < 10 AND state != {State.HELD:d} AND reason != ? ORDER BY seq LIMIT 1"
+        found = self._all("progress_key", where, (flow, key, REDRIVEN))
         return found[0] if found else None
 
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:

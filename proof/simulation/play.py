@@ -1,0 +1,140 @@
+"""Plays seeds: one, or many over all cores."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from dovetail.engine.engine import Engine
+from dovetail.engine.flow import FlowRun
+from dovetail.engine.intake import Door
+from dovetail.engine.lanes import Lanes
+from dovetail.engine.policies.breaker import Breaker
+from dovetail.engine.policies.budget import RetryBudget
+from dovetail.engine.recovery import Recovery
+from dovetail.engine.timers import Timer
+from dovetail.engine.writer import Writer
+from dovetail.mapping import compile as compile_mapping
+from dovetail.project import expressions
+from dovetail.testkit.history import to_line
+from proof.simulation.loop import Endless, NodeLoop, play
+from proof.simulation.world import Stuck, World
+
+TUNABLE = {one.__name__: one for one in (Engine, FlowRun, Door, Lanes, Breaker, RetryBudget, Recovery, Timer, Writer)}
+
+
+@dataclass
+class Played:
+    """One seed's end."""
+
+    seed: int
+    breaches: list[tuple[str, str]]
+    counters: Counter[str]
+    cells: list[tuple[str, str]]
+    steps: int
+    world: World | None = field(default=None, repr=False)
+
+    def trace(self) -> str:
+        """A hash of everything that anybody outside saw, and when."""
+        assert self.world is not None
+        seen = hashlib.blake2b(str(self.steps).encode(), digest_size=16)
+        for event in self.world.events:
+            seen.update(to_line(event))
+        return seen.hexdigest()
+
+
+@contextlib.contextmanager
+def tuned(knobs: dict[str, Any]) -> Iterator[None]:
+    """The engine with these limits."""
+    before = {}
+    for name, value in knobs.items():
+        owner, _, attribute = name.partition(".")
+        before[name] = getattr(TUNABLE[owner], attribute)
+        setattr(TUNABLE[owner], attribute, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            owner, _, attribute = name.partition(".")
+            setattr(TUNABLE[owner], attribute, value)
+
+
+_compiled: dict[str, Any] = {}
+
+
+def _compile_once(text: str, **more: Any) -> Any:
+    """Compiled mappings keep nothing between messages: worlds may share them."""
+    if text not in _compiled:
+        _compiled[text] = compile_mapping(text, **more)
+    return _compiled[text]
+
+
+Planted = Callable[[], AbstractContextManager[Any]]
+
+
+def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> Played:
+    """Play one seed to its end."""
+    world = World(seed)
+    breaches: list[tuple[str, str]] = []
+    cells: list[tuple[str, str]] = []
+
+    async def main(loop: NodeLoop) -> int:
+        try:
+            report = await world.run(loop)
+        except Stuck:
+            breaches.extend(world.breaches)
+        else:
+            breaches.extend(report.breaches)
+            cells.extend(report.cells())
+        return loop.steps
+
+    vars(expressions)["compile_mapping"] = _compile_once
+    try:
+        with tuned(world.knobs), planted():
+            steps = play(seed, main)
+    except Endless as error:
+        steps = 0
+        breaches.append(("accounted", f"it never comes to rest: {error}"))
+    finally:
+        vars(expressions)["compile_mapping"] = compile_mapping
+    return Played(seed, breaches, world.counters, cells, steps, world if keep else None)
+
+
+def play_many(seeds: range, planted: Planted = nullcontext) -> Iterator[Played]:
+    """Play them one after the other, with the collector out of the way."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for n, seed in enumerate(seeds):
+            yield play_seed(seed, planted)
+            if n % 20 == 19:
+                gc.collect()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+if __name__ == "__main__":
+    import sys
+
+    first, last = int(sys.argv[1]), int(sys.argv[2])
+    began = time.process_time()
+    total: Counter[str] = Counter()
+    bad = 0
+    for played in play_many(range(first, last)):
+        total += played.counters
+        for invariant, text in played.breaches[:3]:
+            print(played.seed, invariant, text)
+        bad += bool(played.breaches)
+    took = time.process_time() - began
+    for word, n in sorted(total.items()):
+        print(f"{n:8} {word}")
+    print(f"{last - first} seeds, {bad} bad, {took:.1f} s, {took / (last - first) * 1000:.1f} ms each")
