@@ -61,7 +61,7 @@ class Aggregate(TakingStep):
         )  # fmt: skip
         as_: str = field(default="group", help="The variable that tells of the group.", pattern=r"[A-Za-z_]\w*")
         most: int = field(default=10_000, min=1, help="A group is full with so many members.")
-        max_bytes: Size = field(default=Size(16 << 20), help="And with so many bytes.", example="16MiB")
+        max_bytes: Size = field(default="16MiB", help="And with so many bytes.", example="16MiB")
         format: str = field(default="json", kind="format", help="The format the new body is written in.")
 
         def rules(self) -> Iterable[tuple[str, str]]:
