@@ -30,7 +30,7 @@ class ClaimCheck(TakingStep):
             default=None, kind="expression", help="With `out`: the new body, made of the message's and of the one that"
             " was left, at `$vars.claim`; without it the body is as it was left.", example="$merge([$vars.claim, $])",
         )  # fmt: skip
-        keep: Duration = field(default=Duration(7 * 86400.0), help="With `in`: how long it is kept.", example="7d")
+        keep: Duration = field(default="7d", help="With `in`: how long it is kept.", example="7d")
         format: str = field(default="json", kind="format", help="The format `leave` and `into` are written in.")
 
         def rules(self) -> Iterable[tuple[str, str]]:

@@ -23,7 +23,7 @@ class Dedupe(TakingStep):
 
     class Config(Spec):
         by: str = field(main=True, kind="expression", help="What tells messages apart.", example="order_id")
-        window: Duration = field(default=Duration(7 * 86400.0), help="How long an id is remembered.", example="7d")
+        window: Duration = field(default="7d", help="How long an id is remembered.", example="7d")
         time: str | None = field(
             default=None, kind="expression", help="The message's own time.", example="created_at"
         )  # fmt: skip

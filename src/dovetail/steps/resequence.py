@@ -39,13 +39,11 @@ class Resequence(TakingStep):
             default=None, kind="expression", help="What is numbered on its own.", example="customer.id"
         )
         first: int = field(default=1, help="The number of a group's first message.")
-        timeout: Duration = field(
-            default=Duration(300.0), help="How long a missing number is waited for.", example="5m"
-        )
+        timeout: Duration = field(default="5m", help="How long a missing number is waited for.", example="5m")
         gap: Literal["skip", "fail"] = field(default="skip", help="What becomes of those that waited for it.")
         late: Literal["fail", "drop"] = field(default="fail", help="What becomes of a number that has gone by.")
         capacity: int = field(default=1000, min=1, help="How many messages of a group are kept at most.")
-        max_bytes: Size = field(default=Size(16 << 20), help="And how many bytes.", example="16MiB")
+        max_bytes: Size = field(default="16MiB", help="And how many bytes.", example="16MiB")
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)

@@ -21,7 +21,7 @@ class Signal(TakingStep):
             default=None, kind="expression", help="The event's value, in place of the message's body.", example="amount"
         )
         remember: Duration = field(
-            default=Duration(86400.0), help="How long it is remembered for those who come later.", example="7d"
+            default="1d", help="How long it is remembered for those who come later.", example="7d"
         )
 
     def __init__(self, config: Config, build: Build) -> None:
