@@ -16,6 +16,8 @@ from dovetail.errors import DovetailError
 
 if TYPE_CHECKING:
     from dovetail.control.answers import (
+        ApprovalLine,
+        ApprovalOrder,
         DeployAnswer,
         DeployOrder,
         DryRunAnswer,
@@ -81,6 +83,8 @@ class Desk(Protocol):
     def promote(self, order: VersionOrder) -> DeployAnswer: ...
     def rollback(self, order: VersionOrder) -> DeployAnswer: ...
     def versions(self, flow: str) -> VersionsAnswer: ...
+    def approvals(self, flow: str = "") -> list[ApprovalLine]: ...
+    def approve(self, order: ApprovalOrder) -> ApprovalLine: ...
 
 
 class AtRest:
@@ -118,6 +122,12 @@ class AtRest:
 
     def versions(self, flow: str) -> VersionsAnswer:
         return self._control.versions(flow)
+
+    def approvals(self, flow: str = "") -> list[ApprovalLine]:
+        return self._control.approvals(flow)
+
+    def approve(self, order: ApprovalOrder) -> ApprovalLine:
+        return self._runner.run(self._control.approve(order))
 
 
 def user() -> str:

@@ -65,6 +65,16 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
         "dovetail.cli.deploy:versions",
         "The versions of a flow: which one new messages get, how many wait on each, how they ended.",
     ),
+    "approvals": (
+        "dovetail.cli.approve:approvals",
+        "What waits for a person's decision.\n\nAsks the running server, or opens the store when none runs.",
+    ),
+    "approve": (
+        "dovetail.cli.approve:approve",
+        "Approve a message that waits for a decision, or reject it.\n\n"
+        "The decision is on disk when this returns, with who made it; the message goes on at once, or when the server "
+        "runs again.",
+    ),
     "map": ("dovetail.cli.map:map_", "Evaluate a mapping on an input.\n\nNeeds no project and no server."),
     "connectors": (
         "dovetail.cli.connectors:connectors",

@@ -17,7 +17,7 @@ from dovetail.cli.output import STYLES, keep, line, relative, size, table, tame,
 from dovetail.clock import SystemClock
 from dovetail.control.answers import Body, EffectLine, Journey, StepLine
 
-MARKS = {"done": "✓", "failed": "✗", "dropped": "⊘", "pending": "…", "split": "⑂"}
+MARKS = {"done": "✓", "failed": "✗", "dropped": "⊘", "pending": "…", "split": "⑂", "absorbed": "∪"}
 MOST_LINES = 60  # of one body
 
 
@@ -63,6 +63,8 @@ def drawn(journey: Journey) -> list[RenderableType]:
     parts += _effects(journey)
     if journey.parts:
         parts += [Text("\nparts", "bold"), *(Text(f"  {id}") for id in journey.parts)]
+    if journey.members:
+        parts += [Text("\nmade of", "bold"), *(Text(f"  {id}") for id in journey.members)]
     return parts
 
 

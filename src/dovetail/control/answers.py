@@ -152,6 +152,7 @@ class Journey(Struct):
     attempts: list[AttemptLine] = []
     effects: list[EffectLine] = []
     parts: list[str] = []
+    members: list[str] = []  # what a step made it of
     other_flows: list[str] = []  # further flows that read the same message
     steps_missing: str = ""
 
@@ -329,6 +330,29 @@ class DeployAnswer(Struct):
     connections: list[str] = []
     deployed: bool = False
     moved: int = 0
+
+
+class ApprovalOrder(Struct, forbid_unknown_fields=True):
+    """Approve (or reject) the message `id`, which waits for a decision; `flow` and `step` when it waits for several."""
+
+    id: str
+    by: str
+    approve: bool = True
+    comment: str = ""
+    flow: str = ""
+    step: str = ""
+
+
+class ApprovalLine(Struct):
+    """A message that waits for a decision: by whom, what they are asked, since when and until when (0: for ever)."""
+
+    message: str
+    flow: str
+    step: str
+    by: str
+    what: str
+    since: int
+    deadline: int
 
 
 class VersionOrder(Struct, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dovetail.control.access import problem
-from dovetail.control.answers import DeployOrder, RedriveOrder, Search, VersionOrder
+from dovetail.control.answers import ApprovalOrder, DeployOrder, RedriveOrder, Search, VersionOrder
 from dovetail.control.desk import Control
 from dovetail.control.vocabulary import Vocabulary
 from dovetail.errors import DovetailError, Refused, Unavailable
@@ -42,6 +42,8 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ),
     ("POST", "/api/promote", "promote", "All new messages of a flow get the version in the folder: by, flow."),
     ("POST", "/api/rollback", "rollback", "New messages of a flow get an older version: by, flow, version."),
+    ("GET", "/api/approvals", "approvals", "What waits for a person's decision; flow."),
+    ("POST", "/api/approve", "approve", "A decision: id, by, approve, comment, flow, step."),
     ("GET", "/api/versions/{flow}", "versions", "The versions of a flow, and how its messages fare on them."),
     ("GET", "/api/connectors", "connectors", "The words a project may use."),
     ("GET", "/api/connectors/{name}", "connector", "One of them; kind."),
@@ -113,6 +115,12 @@ class Api:
 
     async def deploy(self, request: Request) -> Response:
         return _json(await self._control.deploy(await _order(request, DeployOrder)))
+
+    async def approvals(self, request: Request) -> Response:
+        return _json(self._control.approvals(request.query_params.get("flow", "")))
+
+    async def approve(self, request: Request) -> Response:
+        return _json(await self._control.approve(await _order(request, ApprovalOrder)))
 
     async def promote(self, request: Request) -> Response:
         return _json(await self._control.promote(await _order(request, VersionOrder)))

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from dovetail.control.answers import (
+    ApprovalLine,
+    ApprovalOrder,
     Connector,
     ConnectorLine,
     DeployAnswer,
@@ -77,6 +79,12 @@ class Remote:
 
     def versions(self, flow: str) -> VersionsAnswer:
         return self._get(f"/api/versions/{quote(flow, safe='')}", VersionsAnswer)
+
+    def approvals(self, flow: str = "") -> list[ApprovalLine]:
+        return self._get(f"/api/approvals?{urlencode({'flow': flow})}", list[ApprovalLine])
+
+    def approve(self, order: ApprovalOrder) -> ApprovalLine:
+        return self._post("/api/approve", order, ApprovalLine)
 
     def connectors(self) -> list[ConnectorLine]:
         return self._get("/api/connectors", list[ConnectorLine])

@@ -9,8 +9,11 @@ import asyncio
 import os
 
 from dovetail.clock import Clock
+from dovetail.control import approvals
 from dovetail.control.answers import (
     WORDS,
+    ApprovalLine,
+    ApprovalOrder,
     DeployAnswer,
     DeployOrder,
     DryRunAnswer,
@@ -203,6 +206,21 @@ class Control:
     def versions(self, flow: str) -> VersionsAnswer:
         """The versions of a flow, newest first."""
         return versions(self, flow)
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    def approvals(self, flow: str = "") -> list[ApprovalLine]:
+        """What waits for a person's decision, in all flows or in one."""
+        return approvals.waiting(self.store, self.place(flow).name if flow else "")
+
+    async def approve(self, order: ApprovalOrder) -> ApprovalLine:
+        """A person's decision on a message; it is on disk when this returns."""
+        async with self._one_at_a_time:
+            return await approvals.decide(self, order)
+
+    def now(self) -> int:
+        """The wall clock, in milliseconds."""
+        return self._clock.now_ms()
 
     # --- finding ---------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from dovetail.clock import Clock
+from dovetail.codec import JsonCodec
 from dovetail.engine.definition import Application
 from dovetail.engine.rehearsal import Rehearsal
+from dovetail.engine.memory import Keeper
 from dovetail.engine.replay import StepTrace
+from dovetail.engine.signals import Signals
+from dovetail.engine.writer import Moves, state_changes
 from dovetail.errors import Refused
 from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
 
@@ -58,6 +63,11 @@ class Hand(Protocol):
 
     async def carry_out(self, work: Work) -> None:
         """Commit these changes to messages that are not being worked on; they are picked up when they are due."""
+        ...
+
+    async def tell(self, name: str, key: str, event: Any, audit: tuple[object, ...]) -> int:
+        """Bring an event to those who wait for it, with a word in the audit; durable when it returns. How many
+        waited."""
         ...
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
@@ -208,6 +218,22 @@ class Resting:
 
     async def carry_out(self, work: Work) -> None:
         await self._store.commit(work)
+
+    async def tell(self, name: str, key: str, event: Any, audit: tuple[object, ...]) -> int:
+        moves = Moves()
+        store, now = self._store, self.now_ms()
+
+        def rouse(flow: int, seq: int) -> bool:
+            row = store.progress.get(flow, seq)
+            if row is not None and row.state is State.WAITING:
+                moves.progress[flow, seq] = replace(row, next_at=now, at=now)
+            return row is not None and row.state not in ENDED
+
+        signals = Signals(Keeper(store.memory, JsonCodec(), self._clock, lambda: moves), rouse, self.now_ms)
+        told = signals.tell(name, key, event)
+        rows = [row for row in moves.progress.values() if isinstance(row, Progress)]
+        await store.commit(Work(progress=rows, memory=moves.memory, audit=[audit, *state_changes(rows)]))
+        return told
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         if self._replayer is None:

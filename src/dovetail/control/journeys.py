@@ -42,6 +42,7 @@ async def journey_of(control: Control, place: FlowPlace, seq: int, other_flows: 
         ],
         effects=[effect_line(key, effect) for key, effect in memo.effects.items()],
         parts=[message_id(uid, part.seq) for part in control.store.journal.parts(seq, MOST_PARTS)],
+        members=[message_id(uid, member) for member in meta.members],
         other_flows=other_flows,
     )  # fmt: skip
     await _steps(control, place, row, journey, memo)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
@@ -104,6 +104,17 @@ class Live:
         for flow in self._engine.flows.values():
             if flow.number in soonest:
                 flow.timer.at(soonest[flow.number])
+
+    async def tell(self, name: str, key: str, event: Any, audit: tuple[object, ...]) -> int:
+        """With the next group commit; those who waited run at once."""
+        engine = self._engine
+        if not engine.writer.available:
+            raise Unavailable("the store takes nothing at the moment", after=2.0)
+        engine.hook("before_tell_commit")
+        told = engine.signals.tell(name, key, event)
+        engine.writer.note(audit)
+        await engine.writer.barrier()
+        return told
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         return await replay(self._flow(flow), row, progress)

@@ -25,11 +25,8 @@ class Awaited:
         known = state.decided(self._step, message)
         if known is None:
             until = state.now() + round(timeout * 1000) if timeout is not None else None
-            known = {
-                "until": until,
-                "place": state.expect(self._step, message, self._name, key, info),
-                "since": state.now(),
-            }
+            known = {"until": until, "since": state.now()}
+            known["place"] = state.expect(self._step, message, self._name, key, {**(info or {}), **known})
             state.decide(self._step, message, known, f"waits for {self._what}")
         if "event" in known:
             return known["event"]
@@ -39,7 +36,9 @@ class Awaited:
             times = [time for time in (known["until"], pause) if time is not None]
             raise Waiting(f"waits for {self._what}", until=min(times, default=None))
         state.leave(self._name, key, known["place"])
-        note = f"{self._what} came" if event is not None else f"{self._what} did not come in time"
+        note = f"{self._what} did not come in time"
+        if event is not None:
+            note = str(event.get("note") or f"{self._what} came")
         state.decide(self._step, message, {**known, "event": event}, note)
         return event
 
