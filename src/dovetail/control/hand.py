@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from dovetail.clock import Clock
 from dovetail.codec import JsonCodec
 from dovetail.engine.definition import Application
-from dovetail.engine.rehearsal import Rehearsal
 from dovetail.engine.memory import Keeper
+from dovetail.engine.rehearsal import Rehearsal
 from dovetail.engine.replay import StepTrace
 from dovetail.engine.signals import Signals
 from dovetail.engine.writer import Moves, state_changes

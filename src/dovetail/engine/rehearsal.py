@@ -33,7 +33,7 @@ class Captured:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """How far a message would come. `ends`: done, discarded, split, failed, or open (a step needs the answer of a call
+    """How far a message would come. `ends`: done, discarded, split, absorbed, failed, or open (a step needs the answer of a call
     that was not made). `untouched`: effects that are done and would not be made again."""
 
     version: int
@@ -62,13 +62,15 @@ class Unanswered(Reply):
 class Capturing(Recorded):
     """A context that sends nothing."""
 
-    def __init__(self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, branch: str = "") -> None:
-        super().__init__(flow, memo, False, branch=branch)
+    def __init__(
+        self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, emitted: str = "", branch: str = ""
+    ) -> None:  # fmt: skip
+        super().__init__(flow, memo, False, emitted, branch)
         self._version, self._told = version, told
 
     def branch(self, label: str) -> Context:
         """The same, under the branch's names."""
-        return Capturing(self._flow, self._memo, self._version, self._told, f"{self._branch}/{label}")
+        return Capturing(self._flow, self._memo, self._version, self._told, self._emitted, f"{self._branch}/{label}")
 
     def _known(self, step: str, message: Message) -> tuple[str, Effect | None]:
         key, _, known = named(self._memo, self._flow.name, message.id, step, self._branch)
@@ -128,9 +130,10 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
     told = Rehearsal(number)
     if memo.undoing is not None:
         return _backwards(flow, memo, message_id(flow.engine.store.uid, row.seq), told)
-    context = Capturing(flow, memo, version, told)
-    message: Message | None = flow.message(row, unpack_meta(row.meta))
-    for step in version.chain.steps[row.start :]:
+    meta = unpack_meta(row.meta)
+    context = Capturing(flow, memo, version, told, meta.emitted)
+    message: Message | None = flow.message(row, meta)
+    for step in version.chain.steps[row.start - bool(meta.emitted) :]:
         assert message is not None
         message = await _one(step, message, context, told)
         if message is None:
@@ -167,6 +170,8 @@ async def _one(step: Step, message: Message, context: Capturing, told: Rehearsal
         _failed(told, step.id, result.failed[0][1])
     elif result.dropped:
         told.ends, told.step, told.why = "discarded", step.id, result.dropped[0][1]
+    elif context.absorbed is not None:
+        told.ends, told.step, told.why = "absorbed", step.id, context.absorbed
     else:
         told.ends, told.step = "split", step.id
     return None
