@@ -33,8 +33,8 @@ class Captured:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """How far a message would come. `ends`: done, discarded, split, absorbed, failed, or open (a step needs the answer of a call
-    that was not made). `untouched`: effects that are done and would not be made again."""
+    """How far a message would come. `ends`: done, discarded, split, absorbed, failed, or open (a step needs the
+    answer of a call that was not made). `untouched`: effects that are done and would not be made again."""
 
     version: int
     sent: list[Captured] = field(default_factory=list)
