@@ -55,6 +55,7 @@ def test_parcels_of_one_region_leave_together(server: Dovetail, systems: Recorde
     bundles = stored(systems, "/bundles")
     assert sum(bundle["weight"] for bundle in bundles) == sum(range(1, 9))
     until("the books are closed", lambda: server.count("bundles", "done") == 8 + len(bundles))
+    assert (server.flows() or {})["bundles"]["remembers"] == {}, "no group is open"
     [first, *_] = [line for line in server.messages(flow="bundles") if line["reason"].startswith("aggregated")]
     whole = [journey for line in server.messages(flow="bundles") if (journey := server.show(line["id"]))["members"]]
     assert first["id"] in [member for journey in whole for member in journey["members"]]

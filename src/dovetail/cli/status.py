@@ -102,6 +102,8 @@ def _flow_row(flow: FlowStatus) -> list[str | Text]:
     split = Text(", ").join(Text(f"{n:,} ").append(word(state)) for state, n in flow.states.items())
     if flow.waiting_for:
         split.append(f"  held back by {line(flow.waiting_for)}", "yellow")
+    for step, count in flow.remembers.items():
+        split.append(f"  {line(step)} remembers {count:,}", "dim")
     dead = number(flow.dead)
     if flow.dead:
         dead.stylize("bold red")

@@ -22,7 +22,7 @@ class Struct(msgspec.Struct, forbid_unknown_fields=False):
 
 class FlowStatus(Struct):
     """One flow's numbers. `states` splits `pending` by state word; `accepted` counts what stands in the stream it
-    reads.
+    reads; `remembers` says how many keys (open groups, known ids) its steps remember, by step.
     """
 
     flow: str
@@ -33,6 +33,7 @@ class FlowStatus(Struct):
     dead: int
     states: dict[str, int] = {}
     waiting_for: str = ""  # the target that holds the flow back
+    remembers: dict[str, int] = {}
 
 
 class TargetStatus(Struct):

@@ -35,6 +35,7 @@ from dovetail.control.hand import Depths, FlowPlace, Hand, places
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
 from dovetail.engine.memo import message_id, parse_message_id
+from dovetail.engine.memory import REMEMBERS
 from dovetail.errors import Refused
 from dovetail.spec import nearest
 from dovetail.store.base import Progress, Query, Row, State, Store
@@ -76,6 +77,10 @@ class Control:
         return FlowStatus(
             flow=place.name, accepted=counts.get((-place.stream, "accepted"), 0), pending=sum(pending.values()),
             done=done, discarded=discarded, dead=dead, states=pending, waiting_for=self.hand.waiting_for(place.name),
+            remembers={
+                word.removeprefix(REMEMBERS): n
+                for (flow, word), n in counts.items() if flow == place.number and word.startswith(REMEMBERS) and n
+            },
         )  # fmt: skip
 
     def depth(self) -> dict[str, dict[str, int]]:

@@ -232,7 +232,9 @@ class Resting:
         signals = Signals(Keeper(store.memory, JsonCodec(), self._clock, lambda: moves), rouse, self.now_ms)
         told = signals.tell(name, key, event)
         rows = [row for row in moves.progress.values() if isinstance(row, Progress)]
-        await store.commit(Work(progress=rows, memory=moves.memory, audit=[audit, *state_changes(rows)]))
+        await store.commit(
+            Work(progress=rows, memory=moves.memory, counts=moves.counts, audit=[audit, *state_changes(rows)])
+        )
         return told
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:

@@ -11,6 +11,8 @@ from dovetail.sdk import Clock, Codec
 from dovetail.store.base import Memories as Port
 from dovetail.store.base import Memory
 
+REMEMBERS = "remembers:"  # the words under which the keys of a scope are counted begin so
+
 
 class Slot:
     """One key's memory: its head decoded, and those changes of its list that are not flushed yet."""
@@ -28,6 +30,8 @@ class Slot:
 
     def put(self, value: Any, due: int | None = None) -> None:
         """Another head. `due` as in the store."""
+        if self.value is None:
+            self._keeper.count(self, 1)
         self.value = value
         if due is not None:
             self.due = due
@@ -54,6 +58,8 @@ class Slot:
 
     def clear(self) -> None:
         """Nothing is remembered any more."""
+        if self.value is not None:
+            self._keeper.count(self, -1)
         self.value, self.due = None, 0
         self._items = {}
         self._blank = self._keeper.change(self, 0, None)
@@ -108,6 +114,13 @@ class Keeper:
         self._batch[1].append((slot, change))
         slot.unflushed += 1
         return change
+
+    def count(self, slot: Slot, difference: int) -> None:
+        """How many keys a scope has is counted where ends are counted, so that status needs no look at them."""
+        flow, scope, _ = slot.place
+        counts = self._moves().counts
+        word = f"{REMEMBERS}{scope}"
+        counts[flow, word] = counts.get((flow, word), 0) + difference
 
     def _flushed(self, batch: list[tuple[Slot, Memory]]) -> None:
         for slot, change in batch:

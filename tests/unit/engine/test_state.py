@@ -66,6 +66,7 @@ async def test_a_group_is_complete_by_count(any_rig: Any) -> None:
     assert rig.check("f") == {"done": 9}
     await rig.quiet("f")
     assert len(rig.store.memory.heads(1, "aggregate", "", 10)) == 1, "one message waits for its group"
+    assert rig.store.progress.counts()[1, "remembers:aggregate"] == 1
 
 
 async def test_a_group_outlives_crashes_and_is_complete_by_time(any_rig: Any) -> None:
@@ -260,6 +261,26 @@ async def test_two_sides_join_in_either_order(rig: Any) -> None:
     await rig.ended("left", 1)
     assert seen.values == [{"o": 1, "p": 10}, {"o": 2, "p": 20}, {"k": 3}]
     assert rig.check("f") == {"done": 2, "discarded": 1}
+
+
+async def test_a_decision_that_nobody_makes(rig: Any) -> None:
+    seen = Seen(rig)
+    late = {"after": "1m", "topic": "late"}
+    rig.flow("f", step(approve="finance", deadline="5m", escalate=late, otherwise=[{"publish": "refused"}]), seen.step)
+    rig.flow("late", seen.step, topic="late")
+    rig.flow("refused", seen.step, topic="refused")
+    await rig.start()
+    started = rig.clock.monotonic()
+    [ref] = await rig.put("f", {"n": 1})
+    await rig.ended("late", 1)
+    assert 60 <= rig.clock.monotonic() - started < 122
+    await rig.restart()
+    await rig.ended("f", 1)
+    assert 300 <= rig.clock.monotonic() - started < 362
+    assert rig.state("f", ref) is State.DISCARDED
+    assert rig.progress("f", ref).reason == "nobody of finance decided within 5m"
+    await rig.ended("refused", 1)
+    assert [value.get("by") for value in seen.values] == ["finance", None]
 
 
 async def test_only_the_first_of_an_id_goes_on(any_rig: Any) -> None:
