@@ -80,6 +80,8 @@ def test_an_order_waits_for_its_payment(server: Dovetail, systems: Recorder) -> 
     until("the quote is given up", lambda: stored(systems, "/chased") == [{"id": "q1"}])
     until("it has ended", lambda: server.count("quotes", "discarded") == 1)
     until("the payments, too", lambda: server.count("payments", "done") == 2)
+    [given_up] = server.messages(flow="quotes", state="discarded")
+    assert server.show(given_up["id"])["steps"][0]["outcome"] == "dropped"
     [repeat] = server.messages(flow="payments", state="discarded")
     assert repeat["reason"].startswith("a repeat of ")
 

@@ -36,6 +36,7 @@ from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
 from dovetail.engine.memo import message_id, parse_message_id
 from dovetail.engine.memory import REMEMBERS
+from dovetail.engine.settle import FOREVER
 from dovetail.errors import Refused
 from dovetail.spec import nearest
 from dovetail.store.base import Progress, Query, Row, State, Store
@@ -141,7 +142,8 @@ class Control:
             size=row.size, key=row.key or "",
         )  # fmt: skip
         if progress is not None:
-            line.state, line.attempt, line.next_at = WORDS[progress.state], progress.attempt, progress.next_at
+            line.state, line.attempt = WORDS[progress.state], progress.attempt
+            line.next_at = progress.next_at if progress.next_at < FOREVER else 0
             line.changed_at, line.reason = progress.at, progress.reason
             line.key = progress.key or line.key
         return line

@@ -17,10 +17,11 @@ class Awaited:
 
     def ask(
         self, message: Message, context: Context, key: str, timeout: float | None,
-        info: Mapping[str, Any] | None = None, pause: int | None = None,
+        info: Mapping[str, Any] | None = None, pause: int | None = None, final: bool = True,
     ) -> Any:  # fmt: skip
         """The event, or None when its time (seconds) is over. Raises `Waiting` until then. What was said once stands:
-        the same message is told the same again. `pause`: when to look again before the time is over."""
+        the same message is told the same again. `pause`: when to look again before the time is over. Unless `final`, a
+        message that is redriven takes an event that came too late and is still remembered."""
         state = context.state
         known = state.decided(self._step, message)
         if known is None:
@@ -28,9 +29,11 @@ class Awaited:
             known = {"until": until, "since": state.now()}
             known["place"] = state.expect(self._step, message, self._name, key, {**(info or {}), **known})
             state.decide(self._step, message, known, f"waits for {self._what}")
-        if "event" in known:
+        if known.get("event") is not None or ("event" in known and final):
             return known["event"]
         event = state.heard(self._name, key, known["place"])
+        if event is None and "event" in known:
+            return None
         over = known["until"] is not None and state.now() >= known["until"]
         if event is None and not over:
             times = [time for time in (known["until"], pause) if time is not None]

@@ -47,7 +47,8 @@ class Join(EffectStep):
         """Both together, or what is to be done with one alone."""
         key = key_of(self._key, message)
         what = f"{self.config.with_} {key}"
-        event = Awaited(self.id, self.config.with_, what).ask(message, context, key, self.config.within)
+        awaited, final = Awaited(self.id, self.config.with_, what), self.config.unmatched != "fail"
+        event = awaited.ask(message, context, key, self.config.within, final=final)
         if event is None and self.config.unmatched != "pass":
             reason = f"{what} did not come within {self.config.within}"
             raise Dropping(reason) if self.config.unmatched == "drop" else Rejected(reason, code="unmatched")

@@ -41,7 +41,8 @@ class Wait(EffectStep):
         """On its way with the event, or out."""
         key = key_of(self._key, message)
         what = f"{self.config.for_} {key}"
-        event = Awaited(self.id, self.config.for_, what).ask(message, context, key, self.config.timeout)
+        awaited, final = Awaited(self.id, self.config.for_, what), bool(self.config.on_timeout)
+        event = awaited.ask(message, context, key, self.config.timeout, final=final)
         if event is not None:
             return message.with_var(self.config.as_, event["value"]) if self.config.as_ else message
         reason = f"{what} did not come within {self.config.timeout}"
