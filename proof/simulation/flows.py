@@ -226,13 +226,14 @@ FAMILIES = (
     Family(
         "news",
         {
-            "news": "{head}steps:\n- " + MAP + "\n- call: news-sys.create\n- publish: told\n{failure}",
+            "news": "{head}steps:\n- " + MAP + "\n- call: news-sys.create\n- publish: told\n- call: news-sys.put\n"
+                    "{failure}",
             "hears": "source: {topic: {name: told, from: earliest}}\nkey: k\nsteps:\n- call: news-ear.put\n"
                      "- call: news-ear.ask\n{failure}",
             "writes": "source: {topic: {name: told, from: earliest}}\nkey: k\nsteps:\n- send: news-pen.write\n"
                       "{failure}",
         },
-        each("sys.create", "ear.put", "ear.ask", "pen.write"), uses=("sys", "ear", "pen"),
+        each("sys.create", "sys.put", "ear.put", "ear.ask", "pen.write"), uses=("sys", "ear", "pen"),
     ),
     Family(
         "guarded",

@@ -78,6 +78,7 @@ class System:
         self.puts: dict[tuple[str, str], str] = {}  # natural: content by message and part
         self.void: set[tuple[int, str]] = set()  # calls of which it has said that they never happened
         self.under_way: dict[int, str] = {}
+        self.not_before: dict[str, float] = {}  # by key: when it may be asked again, after it has said 429
         self._calls = 0
         self.trouble: tuple[list[str], float] | None = None  # what goes wrong at the moment, and how often
 
@@ -87,6 +88,7 @@ class System:
         id, part = str(value.get("id", "?")), str(value.get("part", ""))
         lane = call.message.key if self.lane else None
         world.add(history.Call(self.name, id, call.key, part, self.flow, lane or ""))
+        world.too_soon(self, call.key)
         answer = world.loop.create_future()
         plan = world.plan(self, call, value)
         if plan is None:
@@ -95,7 +97,11 @@ class System:
         number = self._calls
         self.under_way[number] = call.key
         world.outside(plan.before, self._apply, number, call.key, id, part, value, plan, answer)
-        reply: Reply = await answer
+        try:
+            reply: Reply = await answer
+        except Throttled as error:
+            self.not_before[call.key] = world.clock.monotonic() + (error.after or 0.0)
+            raise
         world.add(history.Answer(self.name, call.key, "done"))
         return reply
 

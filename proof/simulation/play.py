@@ -102,6 +102,9 @@ def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> 
     except Endless as error:
         steps = 0
         breaches.append(("accounted", f"it never comes to rest: {error}"))
+    except Exception as error:  # whatever it is, it must not pass for a good end
+        steps = 0
+        breaches.append(("accounted", f"the world broke: {error!r}"))
     finally:
         vars(expressions)["compile_mapping"] = compile_mapping
     return Played(seed, breaches, world.counters, cells, steps, world if keep else None)

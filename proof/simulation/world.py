@@ -364,6 +364,12 @@ class World:
             return TROUBLES[word](self._odds)
         return Plan(self._odds.uniform(0.0, self.latency), self._odds.uniform(0.0, self.latency))
 
+    def too_soon(self, system: System, key: str) -> None:
+        """A target that asked for patience must not be called before its time, unless the node forgot it by a crash."""
+        wanted = system.not_before.pop(key, 0.0)
+        if self.clock.monotonic() < wanted - 0.05:
+            self.breach("once", f"{system.name} was called {wanted - self.clock.monotonic():.1f} s before it wished")
+
     def _poison(self, system: System, id: str, key: str, how: str) -> Plan | None:
         self.fault("poison", how)
         if how == "hang":
@@ -450,6 +456,8 @@ class World:
         """A life is over."""
         if not clean:
             self.add(history.Crash())
+            for system in self.systems.values():
+                system.not_before.clear()
         else:
             self.some("an orderly end")
         self.stir()
@@ -539,6 +547,9 @@ class World:
         page = await life.ask(life.control.messages(Search(states=["dead"], limit=1000)))
         if page is None or isinstance(page, Exception):
             return 0
+        for line in page.messages:
+            if line.reason.startswith(("paused", "budget", "rate")):
+                self.breach("accounted", f"{line.id} was given up although its target was only paused: {line.reason}")
         lines = [line for line in page.messages if not line.reason.startswith("conflict") and self.chance(share)]
         for line in reversed(lines):
             if life.dead:
@@ -552,6 +563,8 @@ class World:
             self._may_move(life, line)
         self.add(history.Redrive("invoke", line.flow, line.id, last))
         self.kills.clear()
+        for system in self.systems.values():
+            system.not_before.clear()  # an operator knows better
         order = RedriveOrder(by="ann", ids=[line.id], flow=line.flow, version=version)
         answer = await life.ask(life.control.redrive(order))
         if answer is None or isinstance(answer, (Unavailable, Injected)):

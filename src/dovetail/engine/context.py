@@ -88,6 +88,7 @@ class RunContext:
             at=now,
         )
         journey.notes.effects[key] = effect
+        self._flow.touch(journey)  # a row that tells of it must not be written without it
 
     def split(self, step: str, message: Message, parts: Sequence[Message]) -> None:
         """End this pass of `message`; its parts go on as messages of their own."""

@@ -28,12 +28,15 @@ class Effects:
 
     async def call(
         self, journey: Journey, step: str, branch: str, operation: Operation, message: Message,
-        args: Mapping[str, Any] | None, timeout: float | None, saga: Saga | None = None,
+        args: Mapping[str, Any] | None, timeout: float | None, saga: Saga | None = None, *, insist: bool = False,
     ) -> Reply:  # fmt: skip
-        """Make the effect, or return its recorded reply. Raises the kinds of `dovetail.errors`."""
+        """Make the effect, or return its recorded reply. Raises the kinds of `dovetail.errors`; a refusal on record is
+        raised again without a call, unless somebody has to `insist`."""
         key, branch, known = named(journey.memo, self._flow.name, message.id, step, branch)
         if known is not None and known.state == "done":
             return self._recorded(known)
+        if known is not None and known.refusal and not insist:
+            raise Rejected(known.message, code=known.refusal)
         call = Call(
             message=message, key=key, args=args or {}, timeout=timeout or journey.version.policy.call_timeout,
             attempt=journey.attempt, trace=traceparent(message, key),
@@ -72,6 +75,7 @@ class Effects:
                 outcome = "in_doubt"
                 error.park = operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park"
             self._note(journey, key, step, branch, operation, call, outcome, error.message)
+            journey.notes.effects[key].refusal = error.code if isinstance(error, Rejected) else ""
             self._flow.sagas.failed(journey, pledge, operation, error)
             raise
         except BaseException as error:
@@ -135,6 +139,8 @@ class Effects:
             keys.append(key)
             if known is not None and known.state == "done":
                 outcomes[key] = Done()
+            elif known is not None and known.refusal:
+                outcomes[key] = Failed(Rejected(known.message, code=known.refusal))
             elif (
                 known is not None and known.state in DOUBTFUL and not sink.repeat.safe
                 and journey.version.policy.unsafe == "park"
@@ -219,6 +225,8 @@ class Effects:
             if isinstance(outcome.error, InDoubt):
                 outcome.error.park = not sink.repeat.safe and journey.version.policy.unsafe == "park"
             self._note(journey, call.key, step, branch, sink, call, state, outcome.error.message)
+            refused = isinstance(outcome.error, Rejected)
+            journey.notes.effects[call.key].refusal = outcome.error.code if refused else ""
             self._flow.sagas.failed(journey, pledge, sink, outcome.error)
         else:
             state = "done"

@@ -14,7 +14,8 @@ EffectState = Literal["intended", "done", "in_doubt", "failed", "compensated"]
 
 class Effect(msgspec.Struct, array_like=True):
     """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was
-    sent, `branch` the branches and rounds that the step is in.
+    sent, `branch` the branches and rounds that the step is in. `refusal`: the code of the target's no, which stands
+    until the message is a dead letter and somebody takes it up again.
     """
 
     step: str
@@ -28,6 +29,7 @@ class Effect(msgspec.Struct, array_like=True):
     body: bytes = b""
     message: str = ""
     branch: str = ""
+    refusal: str = ""
 
     @property
     def place(self) -> str:

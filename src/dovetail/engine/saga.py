@@ -141,7 +141,7 @@ class Sagas:
         message, args = self._request(journey.message, undo)
         await self._flow.effects.call(
             journey, f"{undo.step}/compensate", undo.branch, self._operation(undo.operation), message, args,
-            undo.timeout,
+            undo.timeout, insist=True,
         )  # fmt: skip
         self._engine.hook("after_compensation_before_record")
 

@@ -76,6 +76,9 @@ class Settler:
             return
         flow = self._flow
         self._engine.hook("after_outcome_before_commit")
+        if state is State.DEAD and journey.memo is not None:
+            for effect in journey.memo.effects.values():
+                effect.refusal = ""  # whoever takes it up again has mended what was refused
         row = journey.row(flow.number, state, self._engine.clock.now_ms(), reason=readable(reason)[:1000])
         journey.busy = False
         journey.version.ended[state] += 1

@@ -96,6 +96,10 @@ class Facts:
             case Drained():
                 self.drained = event
 
+    def known_by_id(self) -> bool:
+        """Whether the desk's list says which message of a client each line is."""
+        return any(self.of)
+
     def wants(self, id: str, also: bool = False) -> dict[tuple[str, str], Sequence[str]]:
         """(target, part) → acceptable hashes of what a message must (with `also`: or may) cause."""
         send = self.sends[id]
@@ -112,6 +116,10 @@ def accounted(facts: Facts, checked: Counter[str]) -> Iterator[str]:
         checked["accounted"] += 1
         if (flow, ref) not in facts.seen:
             yield f"{flow}: {id} was accepted as {ref}, and nobody knows it"
+    for id, words in facts.told.items():
+        checked["accounted"] += "ok" in words
+        if "ok" in words and facts.known_by_id() and id not in facts.of:
+            yield f"{id} was accepted, and nobody knows it"
     for (flow, ref), seen in facts.seen.items():
         if facts.drained and facts.drained.whole and seen.state not in ENDED:
             yield f"{flow}: {seen.id or ref} is still {seen.state}, though nothing stands in its way"

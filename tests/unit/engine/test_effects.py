@@ -410,7 +410,7 @@ async def test_a_message_publishes_once_whatever_happens_to_it_later(rig: Any) -
 
 
 async def test_a_published_message_stands_with_its_senders_move(rig: Any) -> None:
-    """The sender dies before its move is on disk: the topic has nothing, and has it once after the restart."""
+    """The sender dies behind its publication: the topic has it with the row that tells of it, and not a second time."""
     hang = asyncio.Event()
 
     async def step(message: Message, context: Any) -> None:
@@ -423,9 +423,47 @@ async def test_a_published_message_stands_with_its_senders_move(rig: Any) -> Non
     await rig.put("f", {"n": 1})
     await rig.until(lambda: rig.engine.flows["f"].running)
     await rig.flushed()
-    assert rig.states("g") == {}
+    await rig.ended("g", 1)
     await rig.crash()
     hang.set()
     await rig.start()
-    await rig.until(lambda: rig.states("g") == {"done": 1})
-    assert rig.check("f") == {"done": 1}
+    await rig.until(lambda: rig.states("f") == {"done": 1})
+    assert rig.check("g") == {"done": 1} and rig.check("f") == {"done": 1}
+
+
+async def test_a_refusal_stands_until_the_message_is_redriven(rig: Any) -> None:
+    """What was refused once is refused for the attempts to come, so that a handler that has run is not contradicted."""
+    open_door = False
+
+    async def refuse(call: Any) -> None:
+        if not open_door:
+            raise Rejected("not wanted", code="http_422")
+
+    async def busy(call: Any) -> None:
+        if len(later.calls) < 3:
+            raise Retry("busy")
+
+    first, later = rig.Op(refuse), rig.Op(busy, target="later")
+
+    async def act(message: Message, context: Any) -> None:
+        try:
+            await context.call("a", first, message)
+        except Rejected as error:
+            caught.append((error.code, error.message))
+        await context.call("b", later, message)
+        if message.value == 2 and not open_door:
+            raise Rejected("no")
+
+    caught: list[tuple[str, str]] = []
+    rig.flow("f", rig.Act("s", act))
+    await rig.start()
+    await rig.put("f", 1)
+    await rig.ended("f", 1)
+    assert len(first.calls) == 1 and len(later.calls) == 3
+    assert caught == [("http_422", "not wanted")] * 3
+    [seq] = await rig.put("f", 2)
+    await rig.until(lambda: rig.state("f", seq) is State.DEAD)
+    open_door = True
+    await rig.redrive("f", seq)
+    await rig.until(lambda: rig.state("f", seq) is State.DONE)
+    assert len(first.calls) == 3, "it is asked again when somebody has mended what was wrong"

@@ -247,3 +247,27 @@ async def test_a_subscribers_message_stays_on_the_version_that_began_it(rig: Any
     await rig.put("p", 2)
     await rig.ended("g", 2)
     assert len(new.calls) == 1
+
+
+async def test_a_row_that_tells_of_a_publication_is_never_written_without_it(rig: Any) -> None:
+    """The row that records the call before it is put together after it; the process dies before the message ends."""
+    hang, reached = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Any) -> None:
+        reached.set()
+        await hang.wait()
+
+    seen: list[Any] = []
+    rig.flow("p", rig.call("a", rig.Op()), rig.publish("p", "t"), rig.call("b", rig.Op(slow)))
+    rig.flow("s", rig.Apply("s", lambda m: seen.append(m.value)), topic="t")
+    await rig.start()
+    await rig.put("p", 1)
+    await reached.wait()
+    await rig.flushed()
+    await rig.crash()
+    hang.set()
+    await rig.start()
+    await rig.until(lambda: rig.states("p") == {"done": 1} and rig.states("s") == {"done": 1}, 1000.0)
+    assert seen == [1]
+    rig.check("p")
+    rig.check("s")
