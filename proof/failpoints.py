@@ -1,7 +1,7 @@
 """Every failpoint × first, second and last crossing × kill, raise and hang, in a real process, and what is left of it.
 
-After each: restart, drain, and the target's own log must say what it says after a quiet day. A second family kills the
-recovery from a kill.
+After each: restart, drain, and what senders, target and operator saw is judged. A second family kills the recovery from
+a kill.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from threading import Event, Thread
 from time import sleep
 
 from dovetail.engine.failpoints import NAMES
-from dovetail.testkit.processes import Recorder, until
+from dovetail.testkit.history import Crash
+from dovetail.testkit.processes import until
+from proof.day import Day
 from proof.result import Result, Stopwatch
-from proof.server import Server
 from proof.story import Story
-from proof.target import Ledger
 
 ACTIONS = ("kill", "raise", "hang")
 HITS = ("first", "second", "last")
@@ -31,6 +31,7 @@ IN_RECOVERY = (
 )  # fmt: skip
 SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
+NEVER = 1_000_000  # crossings that no run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,12 @@ class Case:
 
 
 @dataclass(slots=True)
-class Report:
+class Trial:
     """What one trial showed."""
 
-    problems: list[str] = field(default_factory=list)
+    breaches: list[tuple[str, str]] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
+    cells: list[tuple[str, str]] = field(default_factory=list)
 
 
 def matrix(names: Sequence[str] = NAMES) -> list[Case]:
@@ -61,151 +63,122 @@ def matrix(names: Sequence[str] = NAMES) -> list[Case]:
     return cases + [Case("after_send_before_record", "second", "kill", name) for name in IN_RECOVERY]
 
 
-class Trial:
+def run(case: Case) -> Trial:
+    """One trial in a fresh folder."""
+    folder = Path(tempfile.mkdtemp(prefix="dovetail-failpoint-"))
+    drill = Drill(case, folder)
+    try:
+        drill.run()
+    except AssertionError as error:
+        drill.trial.breaches.append(("accounted", f"{error}; the server said: {drill.story.server.log()[-3000:]}"))
+    finally:
+        drill.story.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return drill.trial
+
+
+class Drill:
     """One case in a folder of its own."""
 
-    def __init__(self, case: Case, folder: Path, target: Recorder, ledger: Ledger) -> None:
-        self.case, self.ledger = case, ledger
-        self.server = Server(folder, target.url)
-        self.story = Story(self.server, ledger)
-        self.report = Report()
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.folder, self.trial = case, folder, Trial()
+        self.story = self._morning()
 
-    def run(self) -> Report:
+    def _morning(self) -> Story:
+        return Story(Day(orders=12, careful=3, batches=2, bad=2), self.folder, fails=3)
+
+    def run(self) -> None:
         """Live, be hit, live on, and look at what is left."""
         hit = {"first": 1, "second": 2, "last": 0}[self.case.hit]
-        if not self._reach(hit):
-            self.report.problems.append("the failpoint was never crossed so often")
-            return self.report
-        self.report.counters[f"{self.case.name}:{self.case.action}"] += 1
+        assert self._reach(hit), "the failpoint was never crossed so often"
+        self.trial.counters[f"{self.case.name}:{self.case.action}"] += 1
         if self.case.recovery:
             self._die_again(self.case.recovery)
-        if not self._finish():
-            self.report.problems.append(f"it did not come to its end: {self.server.log()[-2000:]}")
-        return self.report
+        self._finish()
 
     # --- the life that is hit -------------------------------------------------------------------------------------
 
     def _reach(self, hit: int) -> bool:
-        """Live until the failpoint acted; False when it was never crossed."""
-        if hit:
-            return self._live(hit)
-        hit = 1_000_000
+        """Live until the failpoint acted at crossing `hit` (0: the last one); False when that was never met."""
+        wanted = hit or NEVER
         for _ in range(LIVES):
-            self._forget()
-            if self._live(hit):
+            if self._live(wanted):
                 return True
-            hit = min(hit - 1, self.server.crossed(self.case.name))
-            if not hit:
-                return False
+            if not hit:  # now it is known how often it is crossed
+                wanted = min(wanted - 1, self.story.server.crossed(self.case.name)) or 1
+            self.story.close()
+            shutil.rmtree(self.story.server.store, ignore_errors=True)
+            self.story = self._morning()
         return False
 
-    def _forget(self) -> None:
-        """Begin from nothing: the day is played again."""
-        self.server.kill()
-        shutil.rmtree(self.server.store, ignore_errors=True)
-        self.ledger.clear()
-        self.ledger.fails = 3
-        self.story = Story(self.server, self.ledger)
-
     def _live(self, hit: int) -> bool:
-        name, action = self.case.name, self.case.action
+        """Live until the failpoint acted; False when it was not crossed so often."""
+        name, server = self.case.name, self.story.server
         if name == "during_recovery":  # there has to be something to recover from
-            self._die_in_flight()
+            self._until_death(f"after_send_before_record:{SEVERAL}:kill")
         if name == "during_drain" and hit == 2:  # a server drains once in its life
-            if not (self.server.begin() and self.story.play()) or self.server.stop():
-                return False
+            assert server.begin() and self.story.play() and server.stop() == 0, server.log()
             hit = 1
-        ended = Event()
-        alive = self.server.begin(f"{name}:{hit}:{action}") if action != "hang" else self._begin_hanging(hit, ended)
-        if alive:
-            alive = self.story.play()
-        if alive and name == "during_drain":
-            self.server.stop()
-        if not alive:
-            self._ended()
+        self._until_death(f"{name}:{hit}:{self.case.action}", hit)
+        return server.crossed(name) >= hit
+
+    def _until_death(self, failpoint: str, hit: int = NEVER) -> None:
+        """A life that ends where it was told to, or at the end of the day (the drain included if that is drilled)."""
+        server, ended = self.story.server, Event()
+        watcher = Thread(target=self._watch, args=(hit, ended), daemon=True)
+        alive = server.begin(failpoint, lambda: watcher.start())
+        alive = alive and self.story.play()
+        if alive and self.case.name == "during_drain":
+            server.stop()
+        ends = self.case.action != "raise" and server.crossed(self.case.name) >= hit
+        if ends or not alive:
+            until("the server has ended", server.dead)
         ended.set()
-        return self.server.crossed(name) >= hit
+        watcher.join()
 
-    def _ended(self) -> None:
-        """Whoever cannot reach it any more waits for its end."""
-        until("the server has ended", self.server.dead)
-
-    def _die_in_flight(self) -> None:
-        """A life that ends with several messages in flight."""
-        if not (self.server.begin(f"after_send_before_record:{SEVERAL}:kill") and self.story.play()):
-            self._ended()
-
-    def _begin_hanging(self, hit: int, ended: Event) -> bool:
-        """Start, and end it from outside once it hangs, as a supervisor would."""
-        server, name = self.server, self.case.name
-        watching = Event()
-
-        def watch() -> None:
-            lives = server.lives
-            watching.set()
-            while not ended.is_set():
-                if server.lives > lives and server.crossed(name) >= hit:
+    def _watch(self, hit: int, ended: Event) -> None:
+        """Kill it once it hangs, as a supervisor would. When it was made to raise, it may have forgotten things."""
+        server, name, action = self.story.server, self.case.name, self.case.action
+        while not ended.is_set():
+            if server.crossed(name) >= hit:
+                if action == "hang":
                     server.kill()
-                    return
-                sleep(0.02)
-
-        Thread(target=watch, daemon=True).start()
-        watching.wait()
-        return server.begin(f"{name}:{hit}:hang")
+                elif action == "raise":
+                    self.story.witness.add(Crash())
+                self.story.witness.fault("kill", str(self.case))
+                return
+            sleep(0.005)
 
     # --- what comes after -----------------------------------------------------------------------------------------
 
     def _die_again(self, name: str) -> None:
         """Kill the recovery."""
-        if not (self.server.begin(f"{name}:1:kill") and self.story.play()):
-            self._ended()
-        if self.server.crossed(name):
-            self.report.counters[f"recovery:{name}"] += 1
+        self._until_death(f"{name}:1:kill")
+        if self.story.server.crossed(name):
+            self.trial.counters[f"recovery:{name}"] += 1
 
-    def _finish(self) -> bool:
+    def _finish(self) -> None:
         """To the end of the day, with one more start if need be, and the last look."""
-        if not self.server.dead():
-            self.report.counters["survived"] += 1
-        elif not self.server.begin():
-            return False
-        if not self.story.play():
-            return False
-        self.report.problems += self.story.problems(ordered=self.case.action != "raise")
-        status = self.server.stop()
-        if status:
-            self.report.problems.append(f"the drain ended with status {status}: {self.server.log()[-2000:]}")
-        return True
-
-
-def run(case: Case) -> Report:
-    """One trial in a fresh folder."""
-    folder = Path(tempfile.mkdtemp(prefix="dovetail-failpoint-"))
-    ledger = Ledger(fails=3)
-    target = Recorder(ledger)
-    trial = Trial(case, folder, target, ledger)
-    try:
-        return trial.run()
-    except AssertionError as error:
-        trial.report.problems.append(f"{error}; the server said: {trial.server.log()[-3000:]}")
-        return trial.report
-    finally:
-        trial.server.kill()
-        target.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        server = self.story.server
+        if not server.dead():
+            self.trial.counters["survived"] += 1
+        assert not server.dead() or server.begin(), "it does not start again"
+        assert self.story.play(), "it died without being told to"
+        report = self.story.judge()
+        self.trial.breaches += report.breaches
+        self.trial.cells += report.cells()
+        self.trial.counters += self.story.ledger.counters
+        self.trial.counters["refused"] += self.story.refused
 
 
 def tier(cases: Sequence[int] = (), workers: int = 4) -> Result:
     """The whole matrix, or the trials with these numbers."""
     watch, every = Stopwatch(), matrix()
     numbers = list(cases or range(len(every)))
-    result = Result(
-        "failpoints", "a process hit at a named boundary, restarted, drained", "make prove TIER=failpoints CASE={}"
-    )
+    result = Result("failpoints", "a process hit at a named boundary, restarted and drained", "CASE")
     with ThreadPoolExecutor(workers) as pool:
-        for number, report in zip(numbers, pool.map(lambda n: run(every[n]), numbers), strict=True):
-            result.trials += 1
-            result.counters += report.counters
-            result.findings += [f"{number} ({every[number]}): {problem}" for problem in report.problems]
+        for number, trial in zip(numbers, pool.map(lambda n: run(every[n]), numbers), strict=True):
+            result.add(f"{number} ({every[number]})", trial.breaches, trial.counters, trial.cells)
     if not cases:
         result.expected = [f"{name}:{action}" for name in NAMES for action in ACTIONS]
         result.expected += [f"recovery:{name}" for name in IN_RECOVERY]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dovetail.engine import failpoints
 from dovetail.testkit.processes import Dovetail
 from proof.drilled import VARIABLE, Crossings
+from proof.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = Path(__file__).parent / "project"
@@ -21,11 +22,12 @@ class Server(Dovetail):
 
     module = "proof.drilled"
 
-    def __init__(self, folder: Path, target: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, witness: Witness, target: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-        given = {"ACCOUNTING_URL": target, "PYTHONPATH": path, **(environment or {})}
-        super().__init__(PROJECT, folder, given)
-        self._folder, self.lives = folder, 0
+        super().__init__(PROJECT, folder, {"PYTHONPATH": path, **(environment or {})})
+        self._folder, self._witness, self.target = folder, witness, target
         self.crossings: Crossings | None = None
 
     def command(self) -> list[str]:
@@ -33,12 +35,15 @@ class Server(Dovetail):
         assert command[:3] == [sys.executable, "-m", "dovetail"]
         return [*command[:2], self.module, *command[3:]]
 
-    def begin(self, failpoint: str = "") -> bool:
-        """Start with a failpoint and wait until it is ready; False if it died first."""
-        path = self._folder / f"crossings.{self.lives + 1}"
+    def begin(self, failpoint: str = "", born: Callable[[], None] = lambda: None) -> bool:
+        """Start with a failpoint and wait until it is ready; False if it died first. `born` is called just before."""
+        life = self._witness.born()
+        path = self._folder / f"crossings.{life}"
+        path.unlink(missing_ok=True)
         self.crossings = Crossings(path)
-        self.lives += 1
-        return self.start(DOVETAIL_FAILPOINT=failpoint or UNSET, **{VARIABLE: str(path)})
+        born()
+        url = f"{self.target}/life/{life}"
+        return self.start(DOVETAIL_FAILPOINT=failpoint or UNSET, ACCOUNTING_URL=url, **{VARIABLE: str(path)})
 
     def crossed(self, name: str) -> int:
         """How often this life has crossed a failpoint."""

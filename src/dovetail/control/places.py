@@ -36,9 +36,13 @@ class Places:
         return cls(folder if folder is not None else project / FOLDER)
 
     def prepare(self) -> None:
-        """Make the folder, readable by its owner alone. Raises StoreError."""
+        """Make the folder, readable by its owner alone, and its name durable: what is flushed in a folder that has no
+        name after a power cut is lost. Raises StoreError."""
         try:
+            new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in new:
+                _flush_names(folder.parent)
         except OSError as error:
             raise StoreError(f"store folder {self.folder} cannot be made: {error.strerror}") from error
 
@@ -88,3 +92,11 @@ class Places:
         except (OSError, msgspec.DecodeError, OverflowError):
             return None
         return server
+
+
+def _flush_names(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,95 @@
+"""What a store says in the end, as events of a history."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dovetail.clock import SystemClock, SystemIds
+from dovetail.engine.memo import message_id
+from dovetail.store.base import Progress, Query, Row, State, Store
+from dovetail.store.sqlite import SqliteStore
+from dovetail.testkit.history import Audited, Count, Event, Seen
+
+
+def read(path: Path) -> list[Event]:
+    """`Seen` and `Audited` of a store at rest."""
+
+    async def main() -> list[Event]:
+        store = await SqliteStore.open(path, clock=SystemClock(), ids=SystemIds())
+        try:
+            return [*seen(store), *audited(store)]
+        finally:
+            await store.close(clean=store.clean)
+
+    return asyncio.run(main())
+
+
+def flows(store: Store) -> Iterator[tuple[str, int, int]]:
+    """(name, number, stream) of every flow that reads."""
+    names = {number: name for name, number in store.register.names("flow").items()}
+    for stream, numbers in store.register.readers().items():
+        yield from ((names[number], number, stream) for number in numbers if number in names)
+
+
+def messages(store: Store, number: int, stream: int) -> Iterator[tuple[Row, Progress | None]]:
+    """Every message of a flow, newest first."""
+    before = 0
+    while True:
+        found, before = store.progress.find(Query(flow=number, stream=stream, before=before, limit=1000))
+        yield from found
+        if not before:
+            return
+
+
+def seen(store: Store) -> list[Event]:
+    """Every message of every flow."""
+    events: list[Event] = []
+    for name, number, stream in flows(store):
+        for row, progress in messages(store, number, stream):
+            id, part = named(json.loads(store.journal.original(row.seq) or b"{}"))
+            state = progress.state if progress is not None else State.FRESH
+            reason = progress.reason if progress is not None else ""
+            ref = message_id(store.uid, row.seq)
+            events.append(Seen(name, ref, state.word, id, part, reason, place=row.seq))
+    return events
+
+
+def named(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The sender's id and the part that a body of the fault project is of."""
+    if "reference" in document:
+        return str(document["reference"]), "ledger"
+    id, dash, _ = str(document["id"]).partition("-")
+    return id, str(document["id"]) if dash else ""
+
+
+def audited(store: Store) -> list[Event]:
+    """The audit, event by event."""
+    names = {number: name for name, number, _ in flows(store)}
+    readers = {
+        stream: [names[n] for n in numbers if n in names] for stream, numbers in store.register.readers().items()
+    }
+    events: list[Event] = []
+    for _, _, event in store.audit.events(0, 1_000_000):
+        word, *rest = event
+        if word == "accepted":
+            stream, first, last = (int(str(n)) for n in rest)
+            for name in readers.get(stream, ()):
+                events += [Audited(name, message_id(store.uid, seq), "accepted") for seq in range(first, last + 1)]
+        elif word == "state":
+            rows: Any = rest[0]
+            for number, seq, state, _attempt in rows:
+                events.append(Audited(names.get(number, ""), message_id(store.uid, seq), State(state).word))
+        elif word == "redriven":
+            number, seq = int(str(rest[0])), int(str(rest[1]))
+            events.append(Audited(names.get(number, ""), message_id(store.uid, seq), "redriven"))
+    return events
+
+
+def counts(told: Mapping[str, Any]) -> list[Event]:
+    """The desk's numbers of every flow."""
+    words = ("accepted", "pending", "done", "discarded", "dead")
+    return [Count(name, *(int(flow[word]) for word in words)) for name, flow in told.items()]

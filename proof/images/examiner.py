@@ -1,0 +1,143 @@
+"""Goes through a journal, builds the images of every moment, opens each that differs, and judges it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from dovetail.testkit.checker import Report, check
+from dovetail.testkit.history import Crash, Drained, Effect, Event, Fault, Seen, Send
+from dovetail.testkit.processes import Recorder
+from proof.day import Day
+from proof.images.disk import SYSTEMS, Cache, Image, build, images
+from proof.images.journal import Flush, Journal
+from proof.images.probe import Breaches, Drainer, lay, look
+from proof.witness import Ledger, Witness
+
+Key = tuple[object, ...]
+
+
+class Examiner:
+    """One journal. `every`: one of so many images is drained by the engine as well."""
+
+    def __init__(self, journal: Journal, day: Day, root: Path, work: Path, dice: Random, every: int = 40) -> None:
+        self._journal, self._day, self._root, self._work = journal, day, str(root), work
+        self._dice, self._every = dice, every
+        self._caches = [Cache(system, journal.ops, self._root) for system in SYSTEMS]
+        self._said: dict[Key, tuple[list[Event], Breaches]] = {}
+        self._judged: set[tuple[Key, int]] = set()
+        self._safe: dict[tuple[str, str], int] = {}  # (flow, ref) → the flush after which it stands on disk
+        self._before: list[tuple[list[Key], int]] = []  # by flush: the images before it, and the marks by then
+        self._keys: list[Key] = []  # the images of this moment
+        self.events: list[Event] = []
+        self.counters: Counter[str] = Counter()
+        self.breaches: list[tuple[str, str, str]] = []  # image, invariant, what
+        self.cells: Counter[tuple[str, str]] = Counter()
+
+    async def run(self, most: int = 1 << 60, enough: int = 1 << 60) -> None:
+        """Up to `most` different images, or until there are `enough` breaches. `breaches`, `counters` and `cells` tell
+        afterwards."""
+        self.breaches += [
+            ("the journal", "faithful", f"an image cannot tell of {what}") for what in self._journal.strange
+        ]
+        for place, step in enumerate(self._journal.steps):
+            if isinstance(step, int):
+                for cache in self._caches:
+                    cache.does(step)
+            elif isinstance(step, Flush):
+                self._before.append((self._keys, len(self.events)))
+                for cache in self._caches:
+                    cache.flushed(step)
+            else:
+                self.events.append(step)
+            await self._moment(place)
+            if self.counters["images"] >= most or len(self.breaches) >= enough:
+                return
+
+    async def _moment(self, place: int) -> None:
+        self._keys = []
+        for cache in self._caches:
+            for image in images(cache, self._dice):
+                self._keys.append(image.key)
+                self.counters["moments"] += 1
+                self.counters[f"{image.system}:{image.model}"] += 1
+                await self._judge(cache, image, place)
+
+    async def _judge(self, cache: Cache, image: Image, place: int) -> None:
+        if (image.key, len(self.events)) in self._judged:
+            return
+        self._judged.add((image.key, len(self.events)))
+        if image.key not in self._said:
+            await self._open(cache, image, place)
+        said, breaches = self._said[image.key]
+        report = check([*self.events, *_cut(), *said])
+        self.counters["checks"] += 1
+        self.cells.update(report.cells())
+        self._found(image, place, [*breaches, *report.breaches])
+
+    def _found(self, image: Image, place: int, breaches: Breaches) -> None:
+        name = f"step {place}, {image.system}, {image.model}"
+        self.breaches += [(name, invariant, what) for invariant, what in breaches]
+
+    async def _open(self, cache: Cache, image: Image, place: int) -> None:
+        files = build(cache, image).files()
+        self._said[image.key] = said, _ = await look(lay(self._work, self._root, files))
+        self.counters["images"] += 1
+        self.counters["torn"] += image.torn >= 0
+        if image.model == "synced" and image.system == "strict":
+            for event in said:
+                if isinstance(event, Seen):
+                    self._safe.setdefault((event.flow, event.ref), len(self._before) - 1)
+        if self.counters["images"] % self._every == 0:
+            await self._drain(cache, image, place)
+
+    async def _drain(self, cache: Cache, image: Image, place: int) -> None:
+        """Let the engine go on from the image; then everything that was accepted must have come to its end."""
+        witness = Witness()
+        ledger = Ledger(self._day, witness)
+        ledger.knows({event.key: self._reference(event) for event in self.events if isinstance(event, Effect)})
+        target = Recorder(ledger)
+        drainer = Drainer(f"{target.url}/life/{witness.born()}")
+        store = lay(self._work, self._root, build(cache, image).files())
+        said, breaches = await drainer.drain(store)
+        target.close()
+        report = check([*self.events, *_cut()[:2], *witness.events, Drained(), *said])
+        self.counters["drained"] += 1
+        self.counters["repeated effects"] += ledger.counters["repeat"]
+        self.cells.update(report.cells())
+        self._found(image, place, [("accounted", f"drained: {what}") for _, what in breaches])
+        self._found(image, place, [(invariant, f"drained: {what}") for invariant, what in report.breaches])
+
+    def _reference(self, effect: Effect) -> str:
+        return next(
+            reference
+            for reference, place in self._day.places.items()
+            if (place.id, place.part) == (effect.id, effect.part)
+        )
+
+    # --- planted --------------------------------------------------------------------------------------------------
+
+    def early_answers(self) -> tuple[int, int]:
+        """Journals in which one answer is said before its message is on disk: how many, and how many pass."""
+        planted = passed = 0
+        answers = [event for event in self.events if isinstance(event, Send) and event.op == "ok"]
+        for answer in answers:
+            flush = self._safe.get((answer.flow, answer.ref), -1)
+            if flush < 0:
+                continue
+            keys, marks = self._before[flush]
+            planted += 1
+            history = [*self.events[:marks], answer]
+            passed += not any(self._breached(history, key) for key in keys if key in self._said)
+        return planted, passed
+
+    def _breached(self, history: Sequence[Event], key: Key) -> bool:
+        report: Report = check([*history, *_cut(), *self._said[key][0]])
+        return bool(report.breaches)
+
+
+def _cut() -> list[Event]:
+    """The power goes."""
+    return [Crash(), Fault("torn-writes"), Drained(whole=False)]
