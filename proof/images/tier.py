@@ -37,15 +37,15 @@ class Day:
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def examine(seed: int, bug: str = "") -> Day:
-    """Record one day and look at its images; with a bug planted only until it is caught."""
+def examine(seed: int, bug: str = "", most: int = 1 << 60) -> Day:
+    """Record one day and look at its images, at most so many; with a bug planted only until it is caught."""
     folder = Path(tempfile.mkdtemp(prefix="dovetail-images-"))
     work = Path(tempfile.mkdtemp(prefix="dovetail-images-", dir=FAST if FAST.is_dir() else None))
     try:
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
         journal, day = record(folder, seed, shim(BUILD), *more)
         examiner = Examiner(journal, day, folder / "disk", work, Random(seed))
-        asyncio.run(examiner.run(enough=ENOUGH if bug else 1 << 60))
+        asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
         if not bug:
             examiner.counters["early answers"], examiner.counters["early answers passed"] = examiner.early_answers()
         return Day(seed, examiner.breaches, examiner.counters, examiner.cells)
