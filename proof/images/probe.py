@@ -10,18 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from dovetail.app import load
-from dovetail.catalog import Catalog
+from dovetail.app import Workshop, load
 from dovetail.clock import SystemClock, SystemIds
-from dovetail.codec import built_in_codecs
 from dovetail.engine.engine import Engine
-from dovetail.engine.observer import Observer
 from dovetail.errors import DovetailError
 from dovetail.gateway import Listener
-from dovetail.project.build import Builder, application
-from dovetail.project.load import load_snapshot
 from dovetail.store.base import Entry, Store, Work
 from dovetail.store.sqlite import SqliteStore
+from dovetail.telemetry import Telemetry
 from dovetail.testkit.checker import ENDED
 from dovetail.testkit.history import Count, Event, Seen
 from proof import books
@@ -108,19 +104,19 @@ class Drainer:
     def __init__(self, target: str) -> None:
         self._environ = {"ACCOUNTING_URL": target}
         self._project = load(PROJECT, "dev", self._environ)
+        self._telemetry = Telemetry(SystemClock(), {})
 
     async def drain(self, store_folder: Path) -> tuple[list[Event], Breaches]:
         """Start, let everything end, stop; what the store says then."""
-        clock, ids, catalog, codecs = SystemClock(), SystemIds(), Catalog.builtin(), built_in_codecs()
+        clock, ids = SystemClock(), SystemIds()
         try:
             store = await SqliteStore.open(store_folder / "store.db", clock=clock, ids=ids)
         except DovetailError as error:
             return [], [("accounted", f"the store does not open: {error}")]
-        builder = Builder(self._project, catalog, codecs, Observer(), clock)
+        workshop = Workshop(PROJECT, "dev", self._environ, store, clock, self._telemetry)
         engine = Engine(
-            application(builder, store, lambda files: load_snapshot(files, catalog, "dev", self._environ, PROJECT)),
-            store, clock=clock, ids=ids, codecs=codecs, log=_Quiet(), folder=PROJECT,
-            routes=Listener("127.0.0.1", 0, clock=clock).routes,
+            workshop.assemble(self._project), store, clock=clock, ids=ids, codecs=workshop.codecs, log=_Quiet(),
+            folder=PROJECT, routes=Listener("127.0.0.1", 0, clock=clock).routes,
         )  # fmt: skip
         breaches: Breaches = []
         try:

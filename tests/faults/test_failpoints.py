@@ -7,6 +7,7 @@ import pytest
 from dovetail.engine.failpoints import NAMES
 from proof import failpoints
 from proof.failpoints import Case
+from proof.result import problems
 
 KEPT = [
     *(Case(name, "first", "kill") for name in NAMES),
@@ -21,7 +22,7 @@ KEPT = [
 @pytest.mark.parametrize("case", KEPT, ids=str)
 def test_one_invoice_per_order(case: Case) -> None:
     report = failpoints.run(case)
-    assert report.problems == []
+    assert report.breaches == []
     assert report.counters[f"{case.name}:{case.action}"] == 1, "it was hit"
     assert not case.recovery or report.counters[f"recovery:{case.recovery}"] == 1, "and its recovery too"
 
@@ -40,6 +41,6 @@ def test_the_matrix_leaves_no_name_out() -> None:
 
 def test_a_boundary_that_nobody_crosses_is_a_finding() -> None:
     result = failpoints.tier([failpoints.matrix().index(KEPT[0])])
-    assert result.trials == 1 and result.problems() == []
+    assert result.trials == 1 and problems(result.plain()) == []
     result.expected.append("before_split_commit:kill")
-    assert result.problems() == ["never reached: before_split_commit:kill"]
+    assert problems(result.plain()) == ["never reached: before_split_commit:kill"]
