@@ -50,7 +50,7 @@ def seen(store: Store) -> list[Event]:
     events: list[Event] = []
     for name, number, stream in flows(store):
         for row, progress in messages(store, number, stream):
-            id, part = named(json.loads(store.journal.original(row.seq) or b"{}"))
+            id, part = named(name, json.loads(store.journal.original(row.seq) or b"{}"))
             state = progress.state if progress is not None else State.FRESH
             reason = progress.reason if progress is not None else ""
             ref = message_id(store.uid, row.seq)
@@ -58,12 +58,15 @@ def seen(store: Store) -> list[Event]:
     return events
 
 
-def named(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The sender's id and the part that a body of the fault project is of."""
+def named(flow: str, document: Any) -> tuple[str, str]:
+    """The sender's id and the part that a body of the fault project is of; no id for one that stands for several."""
+    if not isinstance(document, dict):
+        return "", ""
     if "reference" in document:
-        return str(document["reference"]), "ledger"
-    id, dash, _ = str(document["id"]).partition("-")
-    return id, str(document["id"]) if dash else ""
+        return (str(document["reference"]), "ledger") if flow == "ledger" else ("", "")
+    whole = str(document["id"])
+    id, dash, _ = whole.partition("-")
+    return (f"{id}-paid", "") if flow == "paid" else (id, whole if dash else "")
 
 
 def audited(store: Store) -> list[Event]:

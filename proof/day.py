@@ -8,7 +8,7 @@ from typing import Any
 
 from dovetail.testkit.history import Want, digest
 
-TARGET = "accounting"
+TARGET, TOGETHER = "accounting", "together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Item:
     path: str
     document: Mapping[str, Any]
     wants: Sequence[Want] = ()
+    may: Sequence[Want] = ()  # what it causes together with others, which it does not wait for
     stands: str = ""
     lane: str = ""
 
@@ -41,11 +42,15 @@ class Day:
 
     items: list[Item] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
+    together: set[str] = field(default_factory=set)  # ids of those that are billed in groups
 
-    def __init__(self, orders: int, careful: int, batches: int, bad: int, pad: int = 0) -> None:
+    def __init__(
+        self, orders: int, careful: int, batches: int, bad: int, groups: int = 0, shipping: int = 0, pad: int = 0
+    ) -> None:
         """So many of each kind, mixed. `pad`: characters that make some of the orders larger."""
-        self.items, self.places = [], {}
+        self.items, self.places, self.together = [], {}, set()
         kinds = [self._order] * orders + [self._careful] * careful + [self._batch] * batches + [self._bad] * bad
+        kinds += [self._grouped] * groups + [self._shipped] * shipping
         for n in range(len(kinds)):
             kinds[(n * 7) % len(kinds) if len(kinds) % 7 else n](n, "x" * pad if n % 5 == 3 else "")
 
@@ -75,12 +80,38 @@ class Day:
         self.items.append(Item(id, "batches", "/batches", document, wants))
         self.places |= {part: Place("batches", id, part) for part in parts}
 
+    def _grouped(self, n: int, pad: str) -> None:
+        """Billed with up to two others of its shop."""
+        id = f"g{n}"
+        document = {"id": id, "shop": n % 2, "total": "1.00", "pad": pad}
+        may = [(TARGET, TOGETHER, [sent(TOGETHER, f"{size}.00") for size in (1, 2, 3)])]
+        self.items.append(Item(id, "groups", "/groups", document, may=may))
+        self.together.add(id)
+
+    def _shipped(self, n: int, pad: str) -> None:
+        """Two messages: the order, which waits, and its payment, which may be there first."""
+        id = f"s{n}"
+        order = Item(id, "shipping", "/shipping", {"id": id, "total": "2.00"}, [(TARGET, "", [sent(id, "2.00")])])
+        self.items += [order, paid(id)] if n % 3 else [paid(id), order]
+        self.places[id] = Place("shipping", id)
+
+    def of(self, reference: str) -> list[Place]:
+        """What a reference stands for: several messages if they are billed together (`g1+g3+`)."""
+        if reference.endswith("+"):
+            return [Place("groups", id, TOGETHER) for id in reference[:-1].split("+")]
+        return [self.places.get(reference, Place("unknown", reference))]
+
     def _bad(self, n: int, pad: str) -> None:
         """Without a total, for which the target says 400."""
         id, lane = f"x{n}", "k-bad"
         document = {"id": id, "customer": lane, "paid": True, "pad": pad}
         self.items.append(Item(id, "orders", "/orders", document, stands="http_400", lane=lane))
         self.places[id] = Place("orders", id, "", lane)
+
+
+def paid(id: str) -> Item:
+    """The payment of an order."""
+    return Item(f"{id}-paid", "paid", "/paid", {"id": id})
 
 
 def sent(reference: str, total: str) -> str:

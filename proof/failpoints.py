@@ -85,7 +85,7 @@ class Drill:
         self.story = self._morning()
 
     def _morning(self) -> Story:
-        return Story(Day(orders=12, careful=3, batches=2, bad=2), self.folder, fails=3)
+        return Story(Day(orders=10, careful=3, batches=2, bad=2, groups=5, shipping=3), self.folder, fails=3)
 
     def run(self) -> None:
         """Live, be hit, live on, and look at what is left."""

@@ -96,7 +96,8 @@ class Story:
         ):  # a failpoint that raised leaves a dead letter
             self.redrive()
             return ""
-        return "settled"
+        # A group that is not complete is no message yet.
+        return "settled" if self.left or self.ledger.billed >= self.day.together else ""
 
     def redrive(self) -> bool:
         """Every dead letter once more, as it is; False when the server died."""

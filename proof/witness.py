@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Literal
 
 from dovetail.testkit.cells import FAULTS
 from dovetail.testkit.history import Answer, Call, Crash, Effect, Event, Fault, Send, digest
 from dovetail.testkit.processes import Recorded
-from proof.day import TARGET, Day, Item, Place, sent
+from proof.day import TARGET, TOGETHER, Day, Item, Place, sent
 
 
 class Witness:
@@ -51,7 +51,7 @@ class Witness:
         """A sender's word on one of its messages."""
         if op == "invoke":
             hash = digest(json.dumps(item.document).encode())
-            self.add(Send(op, item.id, item.flow, hash=hash, wants=item.wants, stands=item.stands))
+            self.add(Send(op, item.id, item.flow, hash=hash, wants=item.wants, may=item.may, stands=item.stands))
         else:
             self.add(Send(op, item.id, item.flow, ref=ref))
 
@@ -61,22 +61,23 @@ class Ledger:
 
     `POST /invoices` dedupes by Idempotency-Key; `PUT /legacy/invoices` does not, and is asked with `GET
     /legacy/invoices/{reference}`. Paths begin with `/life/N`, so that calls of a life that is over are told apart.
-    `fails` of ten calls are answered 503, spread evenly, so that no breaker opens. `on_call` comes before anything.
+    `fails` of ten calls are answered 503, spread evenly, so that no breaker opens.
     """
 
     def __init__(self, day: Day, witness: Witness, fails: int = 0) -> None:
         self.fails = fails
-        self.on_call: Callable[[], None] = lambda: None
-        self.on_effect: Callable[[str, str], None] = lambda reference, key: None
+        self.billed: set[str] = set()  # ids of messages that had an effect
         self.counters: Counter[str] = Counter()
         self._day, self._witness = day, witness
         self._done: dict[str, str] = {}  # key → reference
         self._calls = 0
         self._lock = Lock()
 
-    def knows(self, done: Mapping[str, str]) -> None:
-        """It did these earlier: reference by key."""
-        self._done.update(done)
+    def knows(self, effects: Iterable[Effect]) -> None:
+        """It did these earlier."""
+        for effect in effects:
+            self._done[effect.key] = effect.part if "-" in effect.part else effect.id
+            self.billed.add(effect.id)
 
     def __call__(self, request: Recorded) -> tuple[int, bytes]:
         with self._lock:
@@ -86,19 +87,18 @@ class Ledger:
                 known = reference in self._done.values()
                 self.counters["asked"] += 1
                 return (200, json.dumps({"reference": reference}).encode()) if known else (404, b"{}")
-            self.on_call()
             order = json.loads(request.body)
             reference, key = str(order["reference"]), request.headers.get("idempotency-key", "")
-            place = self._day.places.get(reference, Place("unknown", reference))
-            self._witness.add(Call(TARGET, place.id, key, place.part, place.flow, place.lane))
-            status = self._act(request, place, order, key)
+            places = self._day.of(reference)
+            self._witness.add(*(Call(TARGET, at.id, key, at.part, at.flow, at.lane) for at in places))
+            status = self._act(request, places, order, key)
             word: Literal["done", "rejected", "failed"] = (
                 "done" if status < 300 else "rejected" if status < 500 else "failed"
             )
             self._witness.add(Answer(TARGET, key, word if life == self._witness.life else "lost"))
             return status, json.dumps({"reference": reference}).encode()
 
-    def _act(self, request: Recorded, place: Place, order: dict[str, object], key: str) -> int:
+    def _act(self, request: Recorded, places: Sequence[Place], order: dict[str, object], key: str) -> int:
         if "total" not in order:
             self.counters["400"] += 1
             return 400
@@ -111,9 +111,9 @@ class Ledger:
             return 200
         reference = str(order["reference"])
         self._done[key] = reference
-        hash = sent(reference, str(order["total"]))
-        self._witness.add(Effect(TARGET, place.id, key, hash, place.part))
-        self.on_effect(reference, key)
+        hash = sent(TOGETHER if reference.endswith("+") else reference, str(order["total"]))
+        self._witness.add(*(Effect(TARGET, at.id, key, hash, at.part) for at in places))
+        self.billed |= {at.id for at in places}
         return 201
 
 

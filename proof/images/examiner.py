@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from dovetail.testkit.checker import Report, check
+from dovetail.testkit.checker import ENDED, Report, check
 from dovetail.testkit.history import Crash, Drained, Effect, Event, Fault, Seen, Send
 from dovetail.testkit.processes import Recorder
 from proof.day import Day
@@ -97,25 +97,25 @@ class Examiner:
         """Let the engine go on from the image; then everything that was accepted must have come to its end."""
         witness = Witness()
         ledger = Ledger(self._day, witness)
-        ledger.knows({event.key: self._reference(event) for event in self.events if isinstance(event, Effect)})
+        ledger.knows(event for event in self.events if isinstance(event, Effect))
         target = Recorder(ledger)
         drainer = Drainer(f"{target.url}/life/{witness.born()}")
         store = lay(self._work, self._root, build(cache, image).files())
-        said, breaches = await drainer.drain(store)
+        said, breaches = await drainer.drain(store, lambda said: self._over(said, ledger))
         target.close()
-        report = check([*self.events, *_cut()[:2], *witness.events, Drained(), *said])
+        report = check([*self.events, *_cut()[:2], *witness.events, Drained(whole=not waiting(said)), *said])
         self.counters["drained"] += 1
         self.counters["repeated effects"] += ledger.counters["repeat"]
         self.cells.update(report.cells())
         self._found(image, place, [("accounted", f"drained: {what}") for _, what in breaches])
         self._found(image, place, [(invariant, f"drained: {what}") for invariant, what in report.breaches])
 
-    def _reference(self, effect: Effect) -> str:
-        return next(
-            reference
-            for reference, place in self._day.places.items()
-            if (place.id, place.part) == (effect.id, effect.part)
-        )
+    def _over(self, said: Sequence[Event], ledger: Ledger) -> bool:
+        """Everything has ended that can, and groups that were not complete have been billed after a while."""
+        seen = [event for event in said if isinstance(event, Seen)]
+        pending = {event.id for event in seen if event.state not in ENDED} - waiting(said)
+        together = {event.id for event in seen if event.id in self._day.together}
+        return not pending and together <= ledger.billed
 
     # --- planted --------------------------------------------------------------------------------------------------
 
@@ -136,6 +136,17 @@ class Examiner:
     def _breached(self, history: Sequence[Event], key: Key) -> bool:
         report: Report = check([*history, *_cut(), *self._said[key][0]])
         return bool(report.breaches)
+
+
+def waiting(said: Sequence[Event]) -> set[str]:
+    """Orders whose payment was lost with the power before it was accepted: they go on waiting for it."""
+    seen = [event for event in said if isinstance(event, Seen)]
+    there = {event.id for event in seen}
+    return {
+        event.id
+        for event in seen
+        if event.flow == "shipping" and event.state not in ENDED and f"{event.id}-paid" not in there
+    }
 
 
 def _cut() -> list[Event]:
