@@ -14,7 +14,8 @@ _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends a reset
 
 
 class Proxy:
-    """Forwards to `port`, in a thread of its own. `fault` is what befalls connections from now on, "" for nothing.
+    """Forwards to `port`, in a thread of its own; `set` says what befalls connections from now on ("": nothing). `met`
+    counts those that it befell.
 
     latency: every piece waits; reset: cut after some bytes of the answer, with a reset; blackhole: taken and never
     answered; half-open: the request arrives, the answer never comes back; drip: byte by byte; truncate: the answer ends
@@ -24,6 +25,7 @@ class Proxy:
     def __init__(self, port: int, seed: int = 0) -> None:
         self.target, self.fault, self.met = port, "", 0
         self._dice, self._turns = Random(seed), 0
+        self._open: set[asyncio.StreamWriter] = set()
         self._ready = Event()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._serve, daemon=True)
@@ -42,6 +44,7 @@ class Proxy:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault, self._turns = self.fault, self._turns + 1
         self.met += bool(fault)
+        self._open.add(writer)
         try:
             if fault == "flap" and self._turns % 2:
                 return self._reset(writer)
@@ -49,25 +52,24 @@ class Proxy:
                 await reader.read()
                 return None
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
-            ways = [self._way(reader, back, ""), self._way(there, writer, fault)]
-            tasks = [asyncio.ensure_future(way) for way in ways]
+            tasks = [asyncio.ensure_future(self._way(*way)) for way in ((reader, back, ""), (there, writer, fault))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             back.close()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # cut, by one side or by `close`
             pass
         finally:
+            self._open.discard(writer)
             with contextlib.suppress(OSError, RuntimeError):
                 writer.close()
         return None
 
     async def _way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: str) -> None:
-        """One direction, until its end. A fault that begins while a connection is idle befalls its next answer."""
+        """One direction, until its end."""
         with contextlib.suppress(OSError):
             while piece := await reader.read(1 << 16):
-                now = fault or (self.fault if reader is not None else "")
-                if not await self._pass_on(piece, writer, now if fault else ""):
+                if not await self._pass_on(piece, writer, fault):
                     return
 
     async def _pass_on(self, piece: bytes, writer: asyncio.StreamWriter, fault: str) -> bool:
@@ -94,6 +96,16 @@ class Proxy:
     def _reset(writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         writer.transport.abort()
+
+    def set(self, fault: str) -> None:
+        """From now on, for every connection: those that are open are cut."""
+
+        def cut() -> None:
+            self.fault = fault
+            for writer in list(self._open):
+                self._reset(writer)
+
+        self._loop.call_soon_threadsafe(cut)
 
     def close(self) -> None:
         """Cut every connection and stop."""

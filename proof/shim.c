@@ -3,7 +3,8 @@
  * Preloaded. SHIM_LOG and SHIM_ROOT: every change below SHIM_ROOT is appended to SHIM_LOG, one record an append, so that
  * other processes may put marks of their own between them. A change and its record are made under one lock; a flush has
  * two records, for what is written while it runs may miss it. SHIM_SYNC=N,M: flushes N to N+M-1 fail with EIO.
- * SHIM_CLOCK: a file of eight bytes, the nanoseconds by which the wall clock is wrong now.
+ * SHIM_CONTROL: a file of two numbers of eight bytes that may change at any time: the nanoseconds by which the wall
+ * clock is wrong, and whether the disk is full.
  *
  * Record: op (1), 3 unused, pid (4), fd (4), length of the path (4), offset (8), length of the data (8), path, data;
  * little-endian. Ops: O open (offset: flags), W write, T truncate, S flush begins, s flush has ended, C close,
@@ -42,13 +43,13 @@ static size_t root_length;
 static int journal = -1;
 static uint8_t tracked[FDS]; /* 1: below the root; 2: a file that says nothing about what is durable (-shm) */
 static long syncs, first_failing, failing;
-static const int64_t *skew;
+static const volatile int64_t *control;
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 __attribute__((constructor)) static void begin(void) {
     const char *log = getenv("SHIM_LOG"), *under = getenv("SHIM_ROOT"), *sync = getenv("SHIM_SYNC");
-    const char *clock = getenv("SHIM_CLOCK");
+    const char *hand = getenv("SHIM_CONTROL");
     if (under && strlen(under) < sizeof root) root_length = strlen(strcpy(root, under));
     if (log) journal = syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (sync) {
@@ -56,10 +57,10 @@ __attribute__((constructor)) static void begin(void) {
         first_failing = strtol(sync, &rest, 10);
         failing = *rest ? strtol(rest + 1, NULL, 10) : 1;
     }
-    if (clock) {
-        int fd = syscall(SYS_openat, AT_FDCWD, clock, O_RDONLY | O_CLOEXEC);
-        void *at = fd < 0 ? MAP_FAILED : REAL(mmap)(NULL, sizeof *skew, PROT_READ, MAP_SHARED, fd, 0);
-        if (at != MAP_FAILED) skew = at;
+    if (hand) {
+        int fd = syscall(SYS_openat, AT_FDCWD, hand, O_RDONLY | O_CLOEXEC);
+        void *at = fd < 0 ? MAP_FAILED : REAL(mmap)(NULL, 2 * sizeof *control, PROT_READ, MAP_SHARED, fd, 0);
+        if (at != MAP_FAILED) control = at;
     }
 }
 
@@ -92,7 +93,7 @@ static int opened(int fd, const char *path, int flags) {
     return fd;
 }
 
-#define OPEN(name, type, at, before)                                          \
+#define OPEN(type, at)                                                        \
     type {                                                                    \
         mode_t mode = 0;                                                      \
         if (flags & (O_CREAT | __O_TMPFILE)) {                                \
@@ -106,10 +107,10 @@ static int opened(int fd, const char *path, int flags) {
         pthread_mutex_unlock(&lock);                                          \
         return fd;                                                            \
     }
-OPEN(open, int open(const char *path, int flags, ...), AT_FDCWD, )
-OPEN(open64, int open64(const char *path, int flags, ...), AT_FDCWD, )
-OPEN(openat, int openat(int dir, const char *path, int flags, ...), dir, )
-OPEN(openat64, int openat64(int dir, const char *path, int flags, ...), dir, )
+OPEN(int open(const char *path, int flags, ...), AT_FDCWD)
+OPEN(int open64(const char *path, int flags, ...), AT_FDCWD)
+OPEN(int openat(int dir, const char *path, int flags, ...), dir)
+OPEN(int openat64(int dir, const char *path, int flags, ...), dir)
 
 int creat(const char *path, mode_t mode) { return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 int creat64(const char *path, mode_t mode) { return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
@@ -120,6 +121,11 @@ int close(int fd) {
     if (fd >= 0 && fd < FDS) tracked[fd] = 0;
     pthread_mutex_unlock(&lock);
     return syscall(SYS_close, fd);
+}
+
+static int full(void) {
+    if (control && control[1]) errno = ENOSPC;
+    return control && control[1];
 }
 
 static off_t place(int fd) {
@@ -137,6 +143,7 @@ static off_t place(int fd) {
 
 ssize_t write(int fd, const void *data, size_t length) {
     if (!follows(fd)) return syscall(SYS_write, fd, data, length);
+    if (full()) return -1;
     pthread_mutex_lock(&lock);
     off_t at = place(fd);
     ssize_t done = syscall(SYS_write, fd, data, length);
@@ -147,6 +154,7 @@ ssize_t write(int fd, const void *data, size_t length) {
 
 ssize_t pwrite(int fd, const void *data, size_t length, off_t at) {
     if (!follows(fd)) return syscall(SYS_pwrite64, fd, data, length, at);
+    if (full()) return -1;
     CHANGE(fd, (ssize_t)syscall(SYS_pwrite64, fd, data, length, at),
            if (result > 0) note('W', fd, NULL, at, data, result));
 }
@@ -239,8 +247,8 @@ int dup(int fd) {
 
 int clock_gettime(clockid_t which, struct timespec *now) {
     int result = REAL(clock_gettime)(which, now);
-    if (!result && skew && which == CLOCK_REALTIME) {
-        int64_t all = (int64_t)now->tv_sec * 1000000000 + now->tv_nsec + *skew;
+    if (!result && control && which == CLOCK_REALTIME) {
+        int64_t all = (int64_t)now->tv_sec * 1000000000 + now->tv_nsec + control[0];
         now->tv_sec = all / 1000000000;
         now->tv_nsec = all % 1000000000;
     }

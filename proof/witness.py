@@ -66,6 +66,7 @@ class Ledger:
 
     def __init__(self, day: Day, witness: Witness, fails: int = 0) -> None:
         self.fails = fails
+        self.lossy = False  # nobody can say whether an answer is heard
         self.billed: set[str] = set()  # ids of messages that had an effect
         self.counters: Counter[str] = Counter()
         self._day, self._witness = day, witness
@@ -95,15 +96,17 @@ class Ledger:
             word: Literal["done", "rejected", "failed"] = (
                 "done" if status < 300 else "rejected" if status < 500 else "failed"
             )
-            self._witness.add(Answer(TARGET, key, word if life == self._witness.life else "lost"))
+            self._witness.add(Answer(TARGET, key, "lost" if self.lossy or life != self._witness.life else word))
             return status, json.dumps({"reference": reference}).encode()
 
     def _act(self, request: Recorded, places: Sequence[Place], order: dict[str, object], key: str) -> int:
         if "total" not in order:
+            self._witness.fault("schema-drift", "a field is missing")
             self.counters["400"] += 1
             return 400
         self._calls += 1
         if (self._calls * self.fails) % 10 >= 10 - self.fails:
+            self._witness.fault("bad-target", "503")
             self.counters["503"] += 1
             return 503
         if request.method == "POST" and key in self._done:

@@ -1,0 +1,132 @@
+"""The page docs/proof.md, written from the results of a recorded run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from dovetail.testkit.cells import CELLS, FAULTS, INVARIANTS, bound, run_cells
+from proof.result import problems
+
+RECORD, PAGE = Path("docs/proof.json"), Path("docs/proof.md")
+WIDTH = 160  # characters of a finding
+
+HEAD = """# How Dovetail is proved
+
+<!-- Written by `make prove RECORD=1` from docs/proof.json. -->
+
+`make prove` plays the faults that an integration meets against the promise in [how it is laid out](architecture.md), in real
+processes, on images of a disk cut off at every moment, and in simulated time. Senders, targets and an operator write down
+what they saw, the engine never does; a checker that knows nothing of the engine judges. Every tier also runs with bugs
+planted, and has to catch them. Nothing here proves that there is no fault: beside every 0 stands how large its rate may
+still be with 95 % confidence (3/n).
+"""
+
+
+def machine() -> dict[str, str]:
+    """What a run was made on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": f"{os.cpu_count()} × {platform.machine()}",
+        "memory": f"{memory / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": apsw.sqlite_lib_version(),
+    }
+
+
+def text(record: Mapping[str, Any]) -> str:
+    """The whole page."""
+    tiers: Sequence[Mapping[str, Any]] = record["tiers"]
+    parts = [HEAD, _machine(record), _tiers(tiers), _replay(tiers), _planted(tiers), _matrix(tiers), _counters(tiers)]
+    return "\n".join(part.strip() + "\n" for part in parts if part)
+
+
+def write(record: Mapping[str, Any]) -> None:
+    """Keep a run's results and the page made of them."""
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(text(record))
+
+
+def _machine(record: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
+    return f"The run below: `{record['command']}` on {told}."
+
+
+def _tiers(tiers: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "## Trials",
+        "",
+        "| tier | one trial is | trials | findings | rate below | seconds |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for tier in tiers:
+        rate = "" if tier["findings"] else f"{bound(tier['trials']):.1e}"
+        lines.append(
+            f"| {tier['tier']} | {tier.get('unit', '')} | {tier['trials']:,} | {len(tier['findings'])} | {rate} "
+            f"| {tier['seconds']:.0f} |"
+        )
+    for tier in tiers:
+        lines += ["", *(f"- **{tier['tier']}**: {problem[:WIDTH]}" for problem in problems(tier))]
+    return "\n".join(lines)
+
+
+def _replay(tiers: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["## One trial again", "", "A finding begins with its number:", "", "```console"]
+    lines += [f"$ make prove TIER={tier['tier']} {tier['variable']}=17" for tier in tiers if tier.get("variable")]
+    return "\n".join([*lines, "```"])
+
+
+def _planted(tiers: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(name, tier["tier"], how) for tier in tiers for name, how in tier.get("planted", {}).items()]
+    caught = sum(1 for _, _, how in rows if how)
+    early = sum(tier["counters"].get("early answers", 0) for tier in tiers)
+    passed = sum(tier["counters"].get("early answers passed", 0) for tier in tiers)
+    lines = [
+        "## Planted bugs",
+        "",
+        f"{caught} of {len(rows)} are caught.",
+        "",
+        "| bug | tier | caught by |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {name.replace('-', ' ')} | {tier} | {_cell(how) or '**not caught**'} |" for name, tier, how in rows]
+    if early:
+        lines += [
+            "",
+            f"Recorded journals in which one answer was moved before its commit: {early:,}; unnoticed: {passed}.",
+        ]
+    return "\n".join(lines)
+
+
+def _cell(words: str) -> str:
+    return words[:WIDTH].replace("|", "\\|").replace("\n", " ")
+
+
+def _matrix(tiers: Sequence[Mapping[str, Any]]) -> str:
+    ran = run_cells(tiers)
+    lines = [
+        "## Faults against invariants",
+        "",
+        f"{len(ran)} of {len(CELLS)} cells were run. A number: the trials of it.",
+    ]
+    lines += ["", f"| fault | {' | '.join(INVARIANTS)} |", "|---|" + "--:|" * len(INVARIANTS)]
+    for fault in FAULTS:
+        counts = [f"{ran[fault, name]:,}" if (fault, name) in ran else "" for name in INVARIANTS]
+        lines.append(f"| {fault} | {' | '.join(counts)} |")
+    lines += ["", *(f"- **{fault}**: {what}" for fault, what in FAULTS.items())]
+    return "\n".join([*lines, "", *(f"- **{name}**: {what}" for name, what in INVARIANTS.items())])
+
+
+def _counters(tiers: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["## Places reached", "", "A run fails if one of these that has to be reached is not.", ""]
+    for tier in tiers:
+        told = ", ".join(f"{name} {n:,}" for name, n in sorted(tier["counters"].items()) if n)
+        lines.append(f"- **{tier['tier']}**: {told}")
+    return "\n".join(lines)
