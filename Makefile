@@ -1,10 +1,10 @@
-# `make run` plays the main job, `make test` passes the tests; both set up whatever they need first.
+# `make run` plays the main job, `make test` passes the tests, `make prove` proves; all set up whatever they need first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint oracle fuzz bench clean
+.PHONY: setup run test lint oracle fuzz bench prove clean
 
 setup: $(READY)
 
@@ -35,6 +35,12 @@ test: lint oracle
 # The mapping language against its reference, for as long as you like: make fuzz COUNT=1000000 SEED=7
 fuzz: setup oracle
 	$(BIN)/python bench/mapping_fuzz.py --count $(or $(COUNT),200000) --seed $(or $(SEED),1)
+
+# Faults of every kind against every promise; see docs/proof.md. LONG=1 for the long run, TIER=images for one tier,
+# COUNT=50000 for so many trials; CASE=17 or SEED=17 with a TIER repeats one trial; RECORD=1 writes docs/proof.md.
+prove: setup
+	$(BIN)/python -m proof $(TIER) $(if $(LONG),--long) $(if $(RECORD),--record) $(if $(COUNT),--count $(COUNT)) \
+		$(if $(CASE),--case $(CASE)) $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	$(BIN)/python bench/run.py $(ARGS)

@@ -21,11 +21,11 @@ HEAD = """# How Dovetail is proved
 
 <!-- Written by `make prove RECORD=1` from docs/proof.json. -->
 
-`make prove` plays the faults that an integration meets against the promise in [how it is laid out](architecture.md), in real
-processes, on images of a disk cut off at every moment, and in simulated time. Senders, targets and an operator write down
-what they saw, the engine never does; a checker that knows nothing of the engine judges. Every tier also runs with bugs
-planted, and has to catch them. Nothing here proves that there is no fault: beside every 0 stands how large its rate may
-still be with 95 % confidence (3/n).
+`make prove` plays the faults that an integration meets against what Dovetail promises: in real processes, on images of
+a disk that was cut off at every moment, through networks and clocks that fail. Senders, targets and an operator write
+down what they saw, the engine never does; a checker that knows nothing of the engine judges. Bugs are planted as well,
+and have to be caught. None of this proves that there is no fault: beside every 0 stands how large its rate may still be
+with 95 % confidence (3/n).
 """
 
 
