@@ -12,12 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dovetail.testkit.cells import bound
-from proof import failpoints, faults, kills, report
+from proof import failpoints, faults, kills, report, simulated
 from proof.images import tier as images
 from proof.result import OUTPUT, Result, problems
 
 Options = argparse.Namespace
-SIZES = {"images": (20_000, 1_000_000), "kills": (32, 500), "faults": (len(faults.CASES), 10 * len(faults.CASES))}
+SIZES = {
+    "simulation": (5_000, 100_000),
+    "images": (20_000, 1_000_000),
+    "kills": (32, 500),
+    "faults": (len(faults.CASES), 10 * len(faults.CASES)),
+}
 
 
 def size(options: Options, tier: str) -> int:
@@ -25,10 +30,16 @@ def size(options: Options, tier: str) -> int:
     return int(options.count or SIZES[tier][options.long])
 
 
+def seeds(options: Options) -> list[int]:
+    """The one that was asked for, or none."""
+    return [] if options.seed is None else [options.seed]
+
+
 TIERS: Mapping[str, Callable[[Options], Result]] = {
     "failpoints": lambda options: failpoints.tier([] if options.case is None else [options.case]),
+    "simulation": lambda options: simulated.tier(size(options, "simulation"), seeds(options)),
     "images": lambda options: images.tier(size(options, "images"), seed=options.seed),
-    "kills": lambda options: kills.tier(size(options, "kills"), [] if options.seed is None else [options.seed]),
+    "kills": lambda options: kills.tier(size(options, "kills"), seeds(options)),
     "faults": lambda options: faults.tier(size(options, "faults"), [] if options.case is None else [options.case]),
 }
 
@@ -36,11 +47,11 @@ TIERS: Mapping[str, Callable[[Options], Result]] = {
 def arguments() -> argparse.ArgumentParser:
     """What can be asked for."""
     parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
-    parser.add_argument("tiers", nargs="*", choices=[[], *TIERS], help=f"of {', '.join(TIERS)}; all of them")
+    parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"of {', '.join(TIERS)}; all if none is named")
     parser.add_argument("--long", action="store_true", help="the long run: an hour or more")
     parser.add_argument("--count", type=int, help="so many trials")
     parser.add_argument("--case", type=int, help="the one trial with this number (failpoints, faults)")
-    parser.add_argument("--seed", type=int, help="the one day or store of this seed (images, kills)")
+    parser.add_argument("--seed", type=int, help="the one day or store of this seed (simulation, images, kills)")
     parser.add_argument(
         "--record", action="store_true", help=f"write {report.RECORD} and {report.PAGE} from the results"
     )
@@ -63,6 +74,8 @@ def tell(result: Mapping[str, Any]) -> None:
 def main() -> int:
     """Run what was asked for; the exit status."""
     options = arguments().parse_args()
+    if unknown := set(options.tiers) - set(TIERS):
+        arguments().error(f"there is no tier {', '.join(unknown)}: there are {', '.join(TIERS)}")
     failed = False
     for name in options.tiers or TIERS:
         result = TIERS[name](options)

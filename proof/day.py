@@ -9,6 +9,7 @@ from typing import Any
 from dovetail.testkit.history import Want, digest
 
 TARGET, TOGETHER = "accounting", "together"
+LEGS = ("a", "b", "c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,20 @@ class Day:
     together: set[str] = field(default_factory=set)  # ids of those that are billed in groups
 
     def __init__(
-        self, orders: int, careful: int, batches: int, bad: int, groups: int = 0, shipping: int = 0, pad: int = 0
+        self,
+        orders: int,
+        careful: int,
+        batches: int,
+        bad: int,
+        groups: int = 0,
+        shipping: int = 0,
+        trips: int = 0,
+        pad: int = 0,
     ) -> None:
         """So many of each kind, mixed. `pad`: characters that make some of the orders larger."""
         self.items, self.places, self.together = [], {}, set()
         kinds = [self._order] * orders + [self._careful] * careful + [self._batch] * batches + [self._bad] * bad
-        kinds += [self._grouped] * groups + [self._shipped] * shipping
+        kinds += [self._grouped] * groups + [self._shipped] * shipping + [self._trip] * trips
         for n in range(len(kinds)):
             kinds[(n * 7) % len(kinds) if len(kinds) % 7 else n](n, "x" * pad if n % 5 == 3 else "")
 
@@ -94,6 +103,14 @@ class Day:
         order = Item(id, "shipping", "/shipping", {"id": id, "total": "2.00"}, [(TARGET, "", [sent(id, "2.00")])])
         self.items += [order, paid(id)] if n % 3 else [paid(id), order]
         self.places[id] = Place("shipping", id)
+
+    def _trip(self, n: int, pad: str) -> None:
+        """What it causes depends on how it ends: see `proof.trips`."""
+        trip = {"id": f"t{n}", "legs": list(LEGS), "total": "3.00", "agreed": n % 2 == 0}
+        parts = [*LEGS, *(f"{leg}-undone" for leg in LEGS), "final"]
+        may = [(TARGET, part, [sent(f"t{n}-{part}", "3.00")]) for part in parts]
+        self.items.append(Item(f"t{n}", "trips", "/trips", trip, may=may))
+        self.places |= {f"t{n}-{part}": Place("trips", f"t{n}", part) for part in parts}
 
     def of(self, reference: str) -> list[Place]:
         """What a reference stands for: several messages if they are billed together (`g1+g3+`)."""

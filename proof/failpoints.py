@@ -85,7 +85,7 @@ class Drill:
         self.story = self._morning()
 
     def _morning(self) -> Story:
-        return Story(Day(orders=10, careful=3, batches=2, bad=2, groups=5, shipping=3), self.folder, fails=3)
+        return Story(Day(orders=10, careful=3, batches=2, bad=2, groups=5, shipping=3, trips=3), self.folder, fails=3)
 
     def run(self) -> None:
         """Live, be hit, live on, and look at what is left."""
@@ -164,7 +164,7 @@ class Drill:
             self.trial.counters["survived"] += 1
         assert not server.dead() or server.begin(), "it does not start again"
         assert self.story.play(), "it died without being told to"
-        report = self.story.judge()
+        report = self.story.judge(surprised=self.case.action == "raise")
         self.trial.breaches += report.breaches
         self.trial.cells += report.cells()
         self.trial.counters += self.story.ledger.counters

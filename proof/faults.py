@@ -53,7 +53,7 @@ class Drill:
     def __init__(self, case: Case, seed: int, folder: Path) -> None:
         self.case, self.dice, self.trial = case, Random(seed), Trial()
         giant = 900_000 if case.place == "message" else 0
-        day = Day(orders=10, careful=3, batches=2, bad=1, groups=3, shipping=2, pad=giant)
+        day = Day(orders=10, careful=3, batches=2, bad=1, groups=3, shipping=2, trips=2, pad=giant)
         self.story = Story(day, folder)
         self.control = folder / "control"
         self.hand(0, 0)

@@ -13,7 +13,7 @@ from typing import Any
 from dovetail.testkit.checker import Report, check
 from dovetail.testkit.history import Drained, Memory, Redrive
 from dovetail.testkit.processes import Answer, Recorder, request, until
-from proof import books
+from proof import books, trips
 from proof.day import Day, Item
 from proof.proxy import Proxy
 from proof.server import Server
@@ -133,13 +133,15 @@ class Story:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def judge(self) -> Report:
-        """Stop the server in good order and hold everything that was seen against every invariant."""
+    def judge(self, surprised: bool = False) -> Report:
+        """Stop the server in good order and hold everything that was seen against every invariant. `surprised`: a
+        failpoint raised."""
         flows: dict[str, Any] = self.server.flows() or {}
         held = Memory("bytes of the server's memory", resident(self.server), MEMORY)
         status = self.server.stop()
         self.witness.add(Drained(), held, *books.counts(flows), *books.read(self.server.store / "store.db"))
         report = check(self.witness.events)
+        report.breaches += [("accounted", found) for found in trips.problems(self.day, self.witness.events, surprised)]
         if status:
             report.breaches.append(("accounted", f"the drain ended with status {status}: {self.server.log()[-2000:]}"))
         return report

@@ -1,35 +1,33 @@
-"""What the target's log must say of trips: each is forward-complete, or everything that was done for it is undone."""
+"""What must be seen of trips: each is forward-complete, or everything that was done for it is undone in reverse."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-TRIPS: list[dict[str, Any]] = [
-    {"id": f"trip{n}", "legs": ["a", "b", "c"], "total": "3.00", "agreed": n % 2 == 0} for n in range(4)
-]
+from dovetail.testkit.history import Effect, Event, Seen
+from proof.day import Day
 
 
-def is_trip(reference: str) -> bool:
-    """Whether an effect was made for a trip."""
-    return reference.startswith("trip")
-
-
-def problems(done: Sequence[str], surprised: bool) -> list[str]:
+def problems(
+    day: Day, events: Sequence[Event], surprised: bool = False, told: Sequence[Event] | None = None
+) -> list[str]:
     """What is wrong with the effects, in the order in which they took place. `surprised`: a failpoint raised, so a trip
-    that was agreed upon may have failed for good."""
-    found = [f"{reference} took place {n} times" for reference, n in Counter(done).items() if n > 1]
-    for trip in TRIPS:
-        found += [f"{trip['id']}: {problem} ({list(done)})" for problem in _problems(trip, list(done), surprised)]
+    that was agreed upon may have failed for good. `told`: what a store knows of, if it need not know them all."""
+    known = None if told is None else {event.id for event in told if isinstance(event, Seen)}
+    found: list[str] = []
+    for item in day.items:
+        if item.flow == "trips" and (known is None or item.id in known):
+            done = [event.part for event in events if isinstance(event, Effect) and event.id == item.id]
+            found += [f"{item.id}: {problem} ({done})" for problem in _problems(item.document, done, surprised)]
     return found
 
 
-def _problems(trip: dict[str, Any], done: list[str], surprised: bool) -> list[str]:
-    legs = [f"{trip['id']}-{leg}" for leg in trip["legs"]]
+def _problems(trip: Mapping[str, Any], done: list[str], surprised: bool) -> list[str]:
+    legs = list(trip["legs"])
     made = [leg for leg in legs if leg in done]
     undone = [leg for leg in legs if f"{leg}-undone" in done]
-    final = f"{trip['id']}-final" in done
+    final = "final" in done
     if final != trip["agreed"] and not (surprised and not final):
         return ["the target says it is final" if final else "it is not final"]
     if final:

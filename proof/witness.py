@@ -77,7 +77,7 @@ class Ledger:
     def knows(self, effects: Iterable[Effect]) -> None:
         """It did these earlier."""
         for effect in effects:
-            self._done[effect.key] = effect.part if "-" in effect.part else effect.id
+            self._done[effect.key] = effect.id
             self.billed.add(effect.id)
 
     def __call__(self, request: Recorded) -> tuple[int, bytes]:

@@ -10,6 +10,7 @@ from random import Random
 from dovetail.testkit.checker import ENDED, Report, check
 from dovetail.testkit.history import Crash, Drained, Effect, Event, Fault, Seen, Send
 from dovetail.testkit.processes import Recorder
+from proof import trips
 from proof.day import Day
 from proof.images.disk import SYSTEMS, Cache, Image, build, images
 from proof.images.journal import Flush, Journal
@@ -104,6 +105,9 @@ class Examiner:
         said, breaches = await drainer.drain(store, lambda said: self._over(said, ledger))
         target.close()
         report = check([*self.events, *_cut()[:2], *witness.events, Drained(whole=not waiting(said)), *said])
+        if not breaches:
+            found = trips.problems(self._day, [*self.events, *witness.events], told=said)
+            report.breaches += [("accounted", problem) for problem in found]
         self.counters["drained"] += 1
         self.counters["repeated effects"] += ledger.counters["repeat"]
         self.cells.update(report.cells())

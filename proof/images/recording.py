@@ -44,7 +44,7 @@ def record(
     path, root = folder / "journal", folder / "disk"
     root.mkdir()
     counts = {"orders": dice.randint(6, 9), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
-    day = Day(**counts, groups=dice.randint(2, 4), shipping=2, pad=dice.choice((0, 300, 70_000)))
+    day = Day(**counts, groups=dice.randint(2, 4), shipping=2, trips=2, pad=dice.choice((0, 300, 70_000)))
     witness = MarkingWitness(path)
     story = Story(day, root, fails=dice.choice((0, 2)), witness=witness)
     story.server.module = module
