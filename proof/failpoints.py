@@ -141,10 +141,11 @@ class Drill:
         server, name, action = self.story.server, self.case.name, self.case.action
         while not ended.is_set():
             if server.crossed(name) >= hit:
+                if action == "raise":
+                    self.story.witness.add(Crash())
+                    return
                 if action == "hang":
                     server.kill()
-                elif action == "raise":
-                    self.story.witness.add(Crash())
                 self.story.witness.fault("kill", str(self.case))
                 return
             sleep(0.005)

@@ -23,8 +23,8 @@ Key = tuple[object, ...]
 class Examiner:
     """One journal. `every`: one of so many images is drained by the engine as well."""
 
-    def __init__(self, journal: Journal, day: Day, root: Path, work: Path, dice: Random, every: int = 40) -> None:
-        self._journal, self._day, self._root, self._work = journal, day, str(root), work
+    def __init__(self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 40) -> None:
+        self._journal, self._day, self._root, self._work = journal, day, journal.root, work
         self._dice, self._every = dice, every
         self._caches = [Cache(system, journal.ops, self._root) for system in SYSTEMS]
         self._said: dict[Key, tuple[list[Event], Breaches]] = {}

@@ -58,6 +58,7 @@ class Journal:
 
     ops: list[Op] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    root: str = ""  # the folder in which the first name was made
     strange: list[str] = field(default_factory=list)  # what an image cannot tell of
 
 
@@ -101,6 +102,7 @@ class _Reader:
                     self.names[body.decode()] = self.names.pop(path)
                     self._do("R", path, body.decode())
                 case "D" | "X":
+                    self.journal.root = self.journal.root or folder_of(path)
                     self._do(op, path)
                 case _:
                     self.journal.strange.append(f"{body.decode()} {path or self.files.get(file)}")

@@ -10,7 +10,7 @@ from threading import Thread
 
 from dovetail.testkit.history import Event
 from proof.day import Day, Item
-from proof.images.journal import Journal, mark, read
+from proof.images.journal import mark
 from proof.story import Story
 from proof.witness import Witness
 
@@ -33,18 +33,22 @@ class MarkingWitness(Witness):
         os.close(self._journal)
 
 
-def record(
-    folder: Path, seed: int, library: Path, module: str = SOUND, more: Mapping[str, str] = {}
-) -> tuple[Journal, Day]:
-    """Two lives of a server on one store, the first one killed or stopped as the dice say, the second one drained.
+def day_of(seed: int) -> Day:
+    """What is sent on the day of a seed."""
+    dice = Random(seed)
+    counts = {"orders": dice.randint(6, 9), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
+    return Day(**counts, groups=dice.randint(2, 4), shipping=2, trips=2, pad=dice.choice((0, 300, 70_000)))
+
+
+def record(folder: Path, seed: int, library: Path, module: str = SOUND, more: Mapping[str, str] = {}) -> Path:
+    """The journal of two lives of a server on one store, the first one killed or stopped as the dice say, the second
+    one drained.
 
     `module` is what is run. One that has a bug planted is not expected to come to an end: it is killed instead.
     """
-    dice = Random(seed)
+    dice, day = Random(seed), day_of(seed)
     path, root = folder / "journal", folder / "disk"
     root.mkdir()
-    counts = {"orders": dice.randint(6, 9), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
-    day = Day(**counts, groups=dice.randint(2, 4), shipping=2, trips=2, pad=dice.choice((0, 300, 70_000)))
     witness = MarkingWitness(path)
     story = Story(day, root, fails=dice.choice((0, 2)), witness=witness)
     story.server.module = module
@@ -63,7 +67,7 @@ def record(
     finally:
         story.close()
         witness.close()
-    return read(path.read_bytes()), day
+    return path
 
 
 def _life(story: Story, items: list[Item]) -> None:

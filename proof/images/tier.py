@@ -16,9 +16,9 @@ from random import Random
 from proof import planted
 from proof.images.disk import MODELS, SYSTEMS
 from proof.images.examiner import Examiner
-from proof.images.journal import shim
-from proof.images.recording import SOUND, record
-from proof.result import Result, Stopwatch
+from proof.images.journal import read, shim
+from proof.images.recording import SOUND, day_of, record
+from proof.result import OUTPUT, Result, Stopwatch
 
 BUILD = Path("build")
 FAST = Path("/dev/shm")  # images lie in memory if there is such a place
@@ -38,16 +38,24 @@ class Day:
 
 
 def examine(seed: int, bug: str = "", most: int = 1 << 60) -> Day:
-    """Record one day and look at its images, at most so many; with a bug planted only until it is caught."""
-    folder = Path(tempfile.mkdtemp(prefix="dovetail-images-"))
+    """Record one day and look at its images, at most so many; with a bug planted only until it is caught.
+
+    The journal of a day that shows a breach is kept, and is what this seed stands for from then on: no second run of
+    real processes is the same as the first.
+    """
+    folder, kept = Path(tempfile.mkdtemp(prefix="dovetail-images-")), OUTPUT / f"day-{seed}.journal"
     work = Path(tempfile.mkdtemp(prefix="dovetail-images-", dir=FAST if FAST.is_dir() else None))
     try:
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
-        journal, day = record(folder, seed, shim(BUILD), *more)
-        examiner = Examiner(journal, day, folder / "disk", work, Random(seed))
+        path = kept if kept.exists() and not bug else record(folder, seed, shim(BUILD), *more)
+        journal = read(path.read_bytes())
+        examiner = Examiner(journal, day_of(seed), work, Random(seed))
         asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
         if not bug:
             examiner.counters["early answers"], examiner.counters["early answers passed"] = examiner.early_answers()
+        if examiner.breaches and not bug and path != kept:
+            OUTPUT.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, kept)
         return Day(seed, examiner.breaches, examiner.counters, examiner.cells)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
