@@ -238,6 +238,102 @@ async def test_no_event_is_missed_whenever_it_comes(any_rig: Any) -> None:
     assert all(value["n"] == known["payment"] for value, known in seen.found.values())
 
 
+async def test_an_event_that_comes_while_the_message_is_still_busy(rig: Any) -> None:
+    """One branch has said that it waits, another still calls: the message has no row that an event could change."""
+    seen, calling = Seen(rig), asyncio.Event()
+
+    async def slow(call: Any) -> None:
+        calling.set()
+        await asyncio.sleep(5)
+
+    wait, call = step(wait="paid", key="k"), rig.call("slow", rig.Op(slow))
+
+    async def both(message: Any, context: Any) -> None:
+        ends = await asyncio.gather(wait.act(message, context), call.act(message, context), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    rig.flow("f", rig.Act("both", both), seen.step)
+    rig.flow("s", step("s", signal="paid", key="k"))
+    await rig.start()
+    started = rig.clock.monotonic()
+    await rig.put("f", {"k": 1})
+    await calling.wait()
+    await rig.put("s", {"k": 1})
+    await rig.ended("f", 1)
+    assert rig.clock.monotonic() - started < 20
+
+
+async def test_what_was_decided_is_not_decided_again(any_rig: Any) -> None:
+    """The steps before an effect that fails, and hangs as the process dies, are run again."""
+    rig = any_rig
+    crossed, hanging, tries = Counter[str](), asyncio.Event(), Counter[int]()
+    rig.hook = lambda name: crossed.update([name])
+
+    async def act(call: Any) -> None:
+        tries[call.message.ref] += 1
+        if tries[call.message.ref] == 1:
+            raise Retry("busy")
+        if tries[call.message.ref] == 2:
+            hanging.set()
+            await asyncio.Event().wait()
+
+    rig.flow("f", step(delay="100s"), step(dedupe="k"), step(signal="paid", key="k"), rig.call("c", rig.Op(act)))
+    await rig.start()
+    started = rig.clock.monotonic()
+    await rig.put("f", {"k": 1})
+    await hanging.wait()
+    await rig.restart()
+    await rig.ended("f", 1)
+    assert crossed["before_tell_commit"] == 1, "it is told once"
+    assert crossed["before_wait_commit"] == 1 and rig.clock.monotonic() - started < 162, "it is delayed once"
+    assert rig.check("f") == {"done": 1}
+
+
+async def test_a_decision_stands_with_the_memory_before_the_message_moves(rig: Any) -> None:
+    """A crash between the commit of the decision and the end of the message."""
+    hanging = asyncio.Event()
+    crossed = Counter[str]()
+    rig.hook = lambda name: crossed.update([name])
+
+    async def act(call: Any) -> None:
+        if not hanging.is_set():
+            hanging.set()
+            await asyncio.Event().wait()
+
+    rig.flow("f", step(signal="paid", key="k"), rig.call("c", rig.Op(act)))
+    await rig.start()
+    await rig.put("f", {"k": 1})
+    await hanging.wait()
+    await rig.flushed()
+    await rig.restart()
+    await rig.ended("f", 1)
+    assert crossed["before_tell_commit"] == 1, "it is told once"
+
+
+async def test_no_event_is_missed_through_crashes(any_rig: Any) -> None:
+    """Senders repeat what they were not told about; each order goes on once, with its own event."""
+    rig = any_rig
+    dice = random.Random(5)
+    rig.disk_takes = lambda: dice.choice((0.0, 0.001, 0.02))
+    seen = Seen(rig, flaky=0.1)
+    again = {"dedupe": lambda message: message.value["k"]}
+    rig.flow("f", step(wait="paid", key="k", **{"as": "payment"}), step(delay="1s"), seen.step, **again)
+    rig.flow("s", step("s", dedupe="k"), step("s", signal="paid", key="k", value="n"), **again)
+    await rig.start()
+    for _ in range(10):
+        for n in dice.sample(range(40), 12):
+            rig.deliver(dice.choice("fs"), {"k": n, "n": n})
+            await asyncio.sleep(dice.choice((0.0, 0.0005, 0.005, 0.03)))
+        await rig.restart()
+    for flow in "fs":
+        await rig.put(flow, *({"k": n, "n": n} for n in range(40)))
+    await rig.until(lambda: rig.states("f") == {"done": 40} and rig.states("s") == {"done": 40})
+    assert sorted(value["n"] for value in seen.values) == list(range(40))
+    assert all(value["n"] == known["payment"] for value, known in seen.found.values())
+
+
 async def test_steps_for_those_who_waited_in_vain(rig: Any) -> None:
     seen = Seen(rig)
     rig.flow("f", step(wait="paid", key="k", timeout="5m", on_timeout=[{"publish": "cancelled"}]), seen.step)
@@ -392,7 +488,7 @@ async def test_soak(any_rig: Any) -> None:
             raise Rejected("no luck")
 
     rig.flow("f", step(delay="2s"), rig.call("before", rig.Op(flaky(dice))), step(aggregate="k", count=4, within="20s"),
-             rig.Apply("luck", sometimes), seen.step, retry_for=1e6)  # fmt: skip
+             rig.Apply("luck", sometimes), seen.step, retry_for=1e6, crash_limit=100)  # fmt: skip
     await rig.start()
     sent = 0
     for _ in range(12):
