@@ -31,7 +31,6 @@ from dovetail.errors import Rejected, Retry
 from dovetail.project import build
 from dovetail.sdk import Receipt, connector
 from dovetail.store.base import State
-from dovetail.testkit.store import MemoryStore
 
 
 @dataclass(frozen=True)
@@ -91,27 +90,6 @@ def no_dedupe_row() -> Iterator[None]:
         return lambda *args: replace(admit(*args), dedupe=None)
 
     with changed(intake, "admit", make):
-        yield
-
-
-@bug("the dedupe row is written in a transaction of its own, the next one")
-def dedupe_apart() -> Iterator[None]:
-    late: list[Any] = []
-
-    def make(apply: Any) -> Any:
-        def apart(self: MemoryStore, work: Any) -> None:
-            known = set(self._disk.dedupe)
-            for key, value in late:
-                self._disk.dedupe.setdefault(key, value)
-            late.clear()
-            apply(self, work)
-            late.extend((key, value) for key, value in self._disk.dedupe.items() if key not in known)
-            for key, _ in late:
-                del self._disk.dedupe[key]
-
-        return apart
-
-    with changed(MemoryStore, "_apply", make):
         yield
 
 
@@ -364,12 +342,6 @@ def crashes_not_limited() -> Iterator[None]:
 @bug("what waits for its next attempt is remembered in memory only")
 def timer_in_memory() -> Iterator[None]:
     with changed(Timer, "start", lambda before: lambda self: None):
-        yield
-
-
-@bug("timers go by the wall clock")
-def wall_clock_timers() -> Iterator[None]:
-    with changed(Engine, "steady_ms", lambda before: lambda self: self.clock.now_ms()):
         yield
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -123,21 +122,3 @@ def play_many(seeds: range, planted: Planted = nullcontext) -> Iterator[Played]:
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-if __name__ == "__main__":
-    import sys
-
-    first, last = int(sys.argv[1]), int(sys.argv[2])
-    began = time.process_time()
-    total: Counter[str] = Counter()
-    bad = 0
-    for played in play_many(range(first, last)):
-        total += played.counters
-        for invariant, text in played.breaches[:3]:
-            print(played.seed, invariant, text)
-        bad += bool(played.breaches)
-    took = time.process_time() - began
-    for word, n in sorted(total.items()):
-        print(f"{n:8} {word}")
-    print(f"{last - first} seeds, {bad} bad, {took:.1f} s, {took / (last - first) * 1000:.1f} ms each")
