@@ -32,6 +32,7 @@ IN_RECOVERY = (
 SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
 NEVER = 1_000_000  # crossings that no run has
+_last: dict[str, int] = {}  # how often a failpoint was crossed in a whole day, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,13 @@ class Drill:
 
     def _reach(self, hit: int) -> bool:
         """Live until the failpoint acted at crossing `hit` (0: the last one); False when that was never met."""
-        wanted = hit or NEVER
+        wanted = hit or _last.get(self.case.name, NEVER)
         for _ in range(LIVES):
             if self._live(wanted):
                 return True
-            if not hit:  # now it is known how often it is crossed
+            if not hit:
                 wanted = min(wanted - 1, self.story.server.crossed(self.case.name)) or 1
+                _last[self.case.name] = wanted
             self.story.close()
             shutil.rmtree(self.story.server.store, ignore_errors=True)
             self.story = self._morning()

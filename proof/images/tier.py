@@ -24,7 +24,7 @@ BUILD = Path("build")
 FAST = Path("/dev/shm")  # images lie in memory if there is such a place
 SEEDS = 4  # days that a planted bug gets to show itself
 ENOUGH = 3  # findings of a planted bug
-WAVE = 8  # days that are examined before the next are begun
+WAVE = 4  # days that are examined before the next are begun, and what is known so far is written down
 
 
 @dataclass(slots=True)
@@ -81,13 +81,14 @@ def tier(count: int, first: int = 1, seed: int | None = None) -> Result:
         if seed is not None:
             _take(result, pool.submit(examine, seed).result())
         else:
-            hunts = {bug: pool.submit(hunt, bug) for bug in planted.BUGS}
             for wave in _waves(first):
                 for day in pool.map(examine, wave):
                     _take(result, day)
+                result.seconds = watch.seconds()
+                result.write()
                 if result.trials >= count:
                     break
-            result.planted = {bug: hunt.result() for bug, hunt in hunts.items()}
+            result.planted = dict(zip(planted.BUGS, pool.map(hunt, planted.BUGS), strict=True))
             result.expected = [f"{system}:{model}" for system in SYSTEMS for model in MODELS]
             result.expected += ["torn", "drained", "repeated effects", "early answers"]
     result.seconds = watch.seconds()
