@@ -37,10 +37,11 @@ fuzz: setup oracle
 	$(BIN)/python bench/mapping_fuzz.py --count $(or $(COUNT),200000) --seed $(or $(SEED),1)
 
 # Faults of every kind against every promise; see docs/proof.md. LONG=1 for the long run, TIER=images for one tier,
-# COUNT=50000 for so many trials; CASE=17 or SEED=17 with a TIER repeats one trial; RECORD=1 writes docs/proof.md.
+# COUNT=50000 for so many trials, from seed FIRST=1 on; CASE=17 or SEED=17 with a TIER repeats one trial; RECORD=1 writes
+# docs/proof.md.
 prove: setup
 	$(BIN)/python -m proof $(TIER) $(if $(LONG),--long) $(if $(RECORD),--record) $(if $(COUNT),--count $(COUNT)) \
-		$(if $(CASE),--case $(CASE)) $(if $(SEED),--seed $(SEED))
+		$(if $(CASE),--case $(CASE)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
 
 bench: setup
 	$(BIN)/python bench/run.py $(ARGS)

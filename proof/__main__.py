@@ -37,9 +37,9 @@ def seeds(options: Options) -> list[int]:
 
 TIERS: Mapping[str, Callable[[Options], Result]] = {
     "failpoints": lambda options: failpoints.tier([] if options.case is None else [options.case]),
-    "simulation": lambda options: simulated.tier(size(options, "simulation"), seeds(options)),
-    "images": lambda options: images.tier(size(options, "images"), seed=options.seed),
-    "kills": lambda options: kills.tier(size(options, "kills"), seeds(options)),
+    "simulation": lambda options: simulated.tier(size(options, "simulation"), seeds(options), options.first),
+    "images": lambda options: images.tier(size(options, "images"), options.first, options.seed),
+    "kills": lambda options: kills.tier(size(options, "kills"), seeds(options), options.first),
     "faults": lambda options: faults.tier(size(options, "faults"), [] if options.case is None else [options.case]),
 }
 
@@ -50,6 +50,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"of {', '.join(TIERS)}; all if none is named")
     parser.add_argument("--long", action="store_true", help="the long run: an hour or more")
     parser.add_argument("--count", type=int, help="so many trials")
+    parser.add_argument("--first", type=int, default=1, help="the first seed: to go on where an earlier run ended")
     parser.add_argument("--case", type=int, help="the one trial with this number (failpoints, faults)")
     parser.add_argument("--seed", type=int, help="the one day or store of this seed (simulation, images, kills)")
     parser.add_argument(

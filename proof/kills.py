@@ -58,11 +58,11 @@ def _happened(story: Story, senders: Senders, events: int) -> bool:
     return not senders.busy() or len(story.witness.events) >= events
 
 
-def tier(kills: int, seeds: Sequence[int] = (), workers: int = 4) -> Result:
-    """At least so many kills, or the stores of these seeds."""
+def tier(kills: int, seeds: Sequence[int] = (), first: int = 1, workers: int = 4) -> Result:
+    """At least so many kills of the stores of seeds from `first` on, or the stores of these."""
     watch = Stopwatch()
     result = Result("kills", "a kill -9 of a server under load", "SEED")
-    numbers = list(seeds or range(1, 1 + -(-kills // EACH)))
+    numbers = list(seeds or range(first, first + -(-kills // EACH)))
     with ThreadPoolExecutor(workers) as pool:
         for seed, trial in zip(numbers, pool.map(run, numbers), strict=True):
             result.add(str(seed), trial.breaches, trial.counters, trial.cells)

@@ -17,12 +17,13 @@ def play(seeds: range) -> list[Played]:
     return list(play_many(seeds))
 
 
-def tier(count: int, seeds: Sequence[int] = ()) -> Result:
-    """`count` seeds from 1 on, or these."""
+def tier(count: int, seeds: Sequence[int] = (), first: int = 1) -> Result:
+    """`count` seeds from `first` on, or these."""
     watch = Stopwatch()
     result = Result("simulation", "a world of one seed, played to its end in virtual time", "SEED")
     stretches = [range(seed, seed + 1) for seed in seeds]
-    stretches = stretches or [range(first, min(first + CHUNK, count + 1)) for first in range(1, count + 1, CHUNK)]
+    end = first + count
+    stretches = stretches or [range(seed, min(seed + CHUNK, end)) for seed in range(first, end, CHUNK)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for stretch in pool.map(play, stretches):
             for played in stretch:
