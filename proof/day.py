@@ -90,9 +90,9 @@ class Day:
         self.places |= {part: Place("batches", id, part) for part in parts}
 
     def _grouped(self, n: int, pad: str) -> None:
-        """Billed with up to two others of its shop."""
-        id = f"g{n}"
-        document = {"id": id, "shop": n % 2, "total": "1.00", "pad": pad}
+        """Billed with up to two others of its shop: three together, two that time out alone, and again."""
+        id, place = f"g{n}", len(self.together)
+        document = {"id": id, "shop": place // 5 if place % 5 < 3 else f"{n} alone", "total": "1.00", "pad": pad}
         may = [(TARGET, TOGETHER, [sent(TOGETHER, f"{size}.00") for size in (1, 2, 3)])]
         self.items.append(Item(id, "groups", "/groups", document, may=may))
         self.together.add(id)
