@@ -148,7 +148,8 @@ async def test_packed_bodies_are_unpacked(door, coding: str) -> None:
     hook = await door()
     body = b'{"a": "' + b"x" * 5000 + b'"}'
     packed = {
-        "gzip": gzip.compress(body, mtime=0), "x-gzip": gzip.compress(body[:10], mtime=0) + gzip.compress(body[10:], mtime=0),
+        "gzip": gzip.compress(body, mtime=0),
+        "x-gzip": gzip.compress(body[:10], mtime=0) + gzip.compress(body[10:], mtime=0),
         "deflate": zlib.compress(body), "DEFLATE": zlib.compress(body), "raw": zlib.compress(body, wbits=-15),
     }[coding]  # fmt: skip
     header = "deflate" if coding == "raw" else coding
