@@ -177,6 +177,7 @@ class Server:
             control, telemetry.health, telemetry.page(control.depth, store.usage),
             Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
         )  # fmt: skip
+        engine.attend(control.jobs.run(telemetry.logs.named("redrive")))
         admin = AdminListener(self._options.admin_host, self._options.admin_port)
         token = self._places.make_token(self._ids)
         hosts = {"127.0.0.1", "localhost", "::1", self._options.admin_host}
@@ -238,21 +239,25 @@ class Replayer:
         self._telemetry = Telemetry(clock, {})
         self._workshop = Workshop(folder, environment, os.environ, store, clock, self._telemetry)
         self._engine: Engine | None = None
+        self._numbers: dict[str, int] | None = None
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         """The steps of a message's journey; none when its flow is no longer in the project."""
         running = self._known(flow)
         return [] if running is None else await replay(running, row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal | None:
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal | None:
         """What a version of the flow would send; None when the flow is no longer in the project."""
         running = self._known(flow)
-        return None if running is None else await rehearse(running, row, progress, version)
+        if running is None:
+            return None
+        return await rehearse(running, row, progress, running.versions.current.number if version is None else version)
 
     def current_version(self, flow: str) -> int:
-        """The version of the flow that new messages would get, 0 when the flow is no longer in the project."""
-        running = self._known(flow)
-        return 0 if running is None else running.versions.current.number
+        """The version of the flow that new messages get from the next start on, 0 when it is not in the project."""
+        if self._numbers is None:
+            self._numbers = {each.name: each.current.number for each in self.candidate(register=True).flows}
+        return self._numbers.get(flow, 0)
 
     def candidate(self, *, register: bool) -> Application:
         """What a start would run; without `register`, a text that the store does not know has the version 0."""
@@ -262,7 +267,7 @@ class Replayer:
         if self._engine is None:
             log: Log = self._telemetry.logs.named("replay")
             self._engine = Engine(
-                self._workshop.assemble(self._workshop.load()), self._store, clock=self._clock, ids=self._ids,
+                self.candidate(register=False), self._store, clock=self._clock, ids=self._ids,
                 codecs=self._workshop.codecs, log=log, folder=self._folder,
                 routes=Listener("127.0.0.1", 0, clock=self._clock).routes,
             )  # fmt: skip

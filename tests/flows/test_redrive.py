@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
-from dovetail.testkit.processes import Dovetail, Recorded, Recorder
+from dovetail.testkit.processes import Dovetail, Recorded, Recorder, until
 
 CONNECTION = """
 connection: erp
@@ -75,17 +78,37 @@ class Shop:
         self.write(mapping)
         assert self.server.ask("POST", "/api/deploy", {"by": "test"}) is not None, self.server.log()[-2000:]
 
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "dovetail", *words, "-p", str(self.folder), "--store", str(self.server.store)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "ERP_URL": self.target.url}
+
     def say(self, *words: str) -> tuple[int, Any]:
-        command = [sys.executable, "-m", "dovetail", *words, "-p", str(self.folder), "--store", str(self.server.store)]
-        environment = {**os.environ, "ERP_URL": self.target.url}
-        done = subprocess.run([*command, "--json"], env=environment, capture_output=True, check=False)
+        command = self.command(*words, "--json")
+        done = subprocess.run(command, env=self.environment, capture_output=True, check=False)
         return done.returncode, json.loads(done.stdout or done.stderr)
 
-    def rows(self) -> list[Any]:
-        """All that the store knows of messages. The engine's own books (claims) may still follow after the last end."""
+    def events(self) -> list[Any]:
+        """The audit trail."""
+        return [event for _, _, events in self.rows()["audit"] for event in msgspec.msgpack.decode(events)]
+
+    def rows(self) -> dict[str, list[Any]]:
+        """Everything in the store."""
         store = apsw.Connection(str(self.server.store / "store.db"), flags=apsw.SQLITE_OPEN_READONLY)
-        tables = ("progress", "journal", "edits", "counts", "versions")
-        return [store.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+        tables = [
+            name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        ]
+        return {table: store.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+
+
+def in_order(requests: Iterable[Recorded]) -> None:
+    """Each customer's invoices came in the order of their orders."""
+    lanes: dict[tuple[str, int], list[int]] = {}
+    for order in (request.json for request in requests):
+        lanes.setdefault((order["flow"], order["id"] % 7), []).append(order["id"])
+    assert all(ids == sorted(ids) for ids in lanes.values())
 
 
 @pytest.fixture
@@ -117,17 +140,14 @@ def test_a_thousand_of_two_flows_and_two_versions_are_rehearsed_and_then_sent_ju
     assert len(groups["returns", 2]["changes"]) == 1, "all of the call is new: the old mapping made none"
     assert {run["untouched"] for run in told["runs"]} == {1}, "what was created stays"
     code, done = shop.say("redrive", "--flow", "*r*", "--yes")
-    assert (code, len(done["redriven"])) == (0, 4 * EACH)
+    assert (code, done["state"], done["sent"], done["skipped"]) == (0, "done", 4 * EACH, 0), "so many are a job"
     shop.server.settled(orders=2 * EACH, returns=2 * EACH)
     real = shop.target.requests[requests:]
     assert {request.path for request in real} == {"/invoice"}, "done effects are not repeated"
     foretold = {(sent["key"], sent["body"]) for run in told["runs"] for sent in run["now"]}
     assert len(real) == len(foretold) == 4 * EACH
     assert {(request.headers["idempotency-key"].strip('"'), request.body.decode()) for request in real} == foretold
-    lanes: dict[tuple[str, int], list[int]] = {}
-    for order in (request.json for request in real):
-        lanes.setdefault((order["flow"], order["id"] % 7), []).append(order["id"])
-    assert all(ids == sorted(ids) for ids in lanes.values()), "order of a key"
+    in_order(real)
 
 
 def test_bodies_are_mended_by_a_mapping_and_what_fails_again_is_foretold(shop: Shop) -> None:
@@ -155,7 +175,63 @@ def test_at_rest_a_dry_run_reads_the_store_itself(shop: Shop) -> None:
     shop.send(2)
     shop.write(MENDED)
     shop.server.stop()
-    requests = len(shop.target.requests)
+    requests, versions = len(shop.target.requests), shop.rows()["versions"]
     code, told = shop.say("redrive", "--all", "--dry-run")
     assert (code, len(told["runs"]), len(shop.target.requests)) == (0, 4, requests)
-    assert {(run["before"], run["version"], len(run["changes"])) for run in told["runs"]} == {(1, 2, 2)}
+    assert {(run["before"], run["version"], len(run["changes"])) for run in told["runs"]} == {(1, 0, 2)}
+    assert shop.rows()["versions"] == versions, "the new text has no number yet"
+
+
+def test_a_job_outlives_kills_and_sends_each_message_on_once(shop: Shop) -> None:
+    shop.send(150)
+    shop.server.stop()
+    shop.write(MENDED)
+    requests = len(shop.target.requests)
+    assert shop.server.start(DOVETAIL_FAILPOINT="after_redrive_commit:3:kill"), shop.server.log()[-2000:]
+    answer = shop.server.ask("POST", "/api/redrives", {"by": "test", "search": {"flow": "*r*"}})
+    assert (answer["job"]["selected"], answer["skipped"]) == (300, [])
+    until("it died when it had sent on two parts", shop.server.dead)
+    assert not shop.server.start(DOVETAIL_FAILPOINT="before_redrive_commit:1:kill") or until("again", shop.server.dead)
+    code, job = shop.say("redrives", "1")
+    assert (code, job["state"], job["left"]) == (0, "running", 100)
+    assert shop.server.start(), shop.server.log()[-2000:]
+    until("it was carried out", lambda: shop.server.ask("GET", "/api/redrives/1")["state"] == "done")
+    shop.server.settled(orders=150, returns=150)
+    job = shop.server.ask("GET", "/api/redrives/1")
+    assert [job[name] for name in ("sent", "done", "failed", "under_way", "skipped")] == [300, 300, 0, 0, 0]
+    redriven = Counter(tuple(event[1:3]) for event in shop.events() if event[0] == "redriven")
+    assert (len(redriven), set(redriven.values())) == (300, {1}), "each message once"
+    invoices = [request for request in shop.target.done.values() if request.path == "/invoice"]
+    assert len(invoices) == 300 and len({(each.json["flow"], each.json["id"]) for each in invoices}) == 300
+    in_order(invoices)
+    assert {request.path for request in shop.target.requests[requests:]} == {"/invoice"}
+
+
+def test_a_job_is_seen_paused_resumed_and_cancelled_from_the_command_line(shop: Shop) -> None:
+    shop.send(10)
+    shop.deploy(MENDED)
+    waiting = subprocess.Popen(
+        shop.command("redrive", "--all", "--yes", "--rate", "1/m", "--note", "slowly"), stderr=subprocess.PIPE,
+        text=True, env=shop.environment,
+    )  # fmt: skip
+    assert waiting.stderr is not None and waiting.stderr.readline() == "job 1: 20 dead letters\n"
+    waiting.send_signal(signal.SIGINT)
+    _, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, "job 1 goes on by itself" in said) == (130, True)
+    code, jobs = shop.say("redrives")
+    assert (code, [(job["state"], job["selected"], job["note"]) for job in jobs]) == (0, [("running", 20, "slowly")])
+    assert shop.say("redrives", "1", "--pause")[1]["state"] == "paused"
+    assert shop.say("redrives", "1", "--pause")[0] == 5
+    assert shop.say("redrives", "1", "--resume")[1]["state"] == "running"
+    code, job = shop.say("redrives", "1", "--cancel")
+    assert (code, job["state"], job["left"] > 15) == (0, "cancelled", True)
+    code, job = shop.say("redrives", "1", "--watch")
+    assert (code, job["under_way"]) == (0, 0)
+    shop.server.stop()
+    code, job = shop.say("redrive", "--all", "--yes", "--rate", "1000/s")
+    assert (code, job["state"], job["sent"]) == (0, "running", 0), "the next server carries it out"
+    assert shop.server.start()
+    shop.server.settled(orders=10, returns=10)
+    assert {flow["dead"] for flow in shop.server.flows().values()} == {0}
+    assert len(shop.target.bodies("/invoice")) == 20
+    assert shop.say("redrives", "7")[0] == 4

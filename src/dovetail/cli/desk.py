@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         VersionsAnswer,
     )
     from dovetail.control.desk import Control
+    from dovetail.control.job import Job, JobAnswer, JobLine, JobOrder
 
 
 @Parameter(name="*")
@@ -71,7 +72,9 @@ def find_project(given: Path | None) -> Path:
 
 
 class Desk(Protocol):
-    """What commands ask. All calls block."""
+    """What commands ask. All calls block. `running`: a server answers, not a store at rest."""
+
+    running: bool
 
     def status(self) -> Status: ...
     def messages(self, search: Search) -> Page: ...
@@ -79,6 +82,10 @@ class Desk(Protocol):
     def body(self, id: str, flow: str = "", original: bool = False) -> bytes: ...
     def redrive(self, order: RedriveOrder) -> RedriveAnswer: ...
     def dry_run(self, order: RedriveOrder) -> DryRunAnswer: ...
+    def order_job(self, order: RedriveOrder) -> JobAnswer: ...
+    def jobs(self) -> list[JobLine]: ...
+    def job(self, id: str) -> Job: ...
+    def change_job(self, id: str, order: JobOrder) -> JobLine: ...
     def deploy(self, order: DeployOrder) -> DeployAnswer: ...
     def promote(self, order: VersionOrder) -> DeployAnswer: ...
     def rollback(self, order: VersionOrder) -> DeployAnswer: ...
@@ -89,6 +96,8 @@ class Desk(Protocol):
 
 class AtRest:
     """The desk over a store that this process opened itself."""
+
+    running = False
 
     def __init__(self, runner: asyncio.Runner, control: Control) -> None:
         self._runner, self._control = runner, control
@@ -110,6 +119,18 @@ class AtRest:
 
     def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
         return self._runner.run(self._control.dry_run(order))
+
+    def order_job(self, order: RedriveOrder) -> JobAnswer:
+        return self._runner.run(self._control.jobs.order(order))
+
+    def jobs(self) -> list[JobLine]:
+        return self._control.jobs.lines()
+
+    def job(self, id: str) -> Job:
+        return self._runner.run(self._control.jobs.show(id))
+
+    def change_job(self, id: str, order: JobOrder) -> JobLine:
+        return self._runner.run(self._control.jobs.change(id, order))
 
     def deploy(self, order: DeployOrder) -> DeployAnswer:
         return self._runner.run(self._control.deploy(order))

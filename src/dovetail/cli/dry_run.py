@@ -69,7 +69,7 @@ def _drawn(total: DryRunAnswer) -> list[Text]:
 
 
 def _one(run: DryRun) -> Sequence[Text]:
-    drawn = [Text(f"{run.id}  {line(run.flow)}  version {run.before} → {run.version}: {_end(run.ends, run.step)}")]
+    drawn = [Text(f"{run.id}  {line(run.flow)}  {_versions(run)}: {_end(run.ends, run.step)}")]
     if run.why:
         drawn.append(Text(f"  {line(run.why)}", "yellow"))
     for change in run.changes:
@@ -85,7 +85,7 @@ def _one(run: DryRun) -> Sequence[Text]:
 
 def _group(group: Alike) -> Sequence[Text]:
     end = _end(group.ends, group.reason)
-    drawn = [Text(f"{group.count:,}  {line(group.flow)}  version {group.before} → {group.version}: {end}")]
+    drawn = [Text(f"{group.count:,}  {line(group.flow)}  {_versions(group)}: {end}")]
     if group.why:
         drawn.append(Text(f"  {line(group.why)}", "yellow"))
     for change in group.changes:
@@ -95,6 +95,11 @@ def _group(group: Alike) -> Sequence[Text]:
         drawn.append(Text("  the same would be sent as before", "dim"))
     drawn.append(Text(f"  for example {group.example}", "dim"))
     return drawn
+
+
+def _versions(run: DryRun | Alike) -> str:
+    """A text that the store has not seen yet has no number."""
+    return f"version {run.before} → {run.version or 'a new one'}"
 
 
 def _end(word: str, where: str) -> str:

@@ -40,10 +40,17 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
     "redrive": (
         "dovetail.cli.redrive:redrive",
         "Take dead letters up again where they stopped.\n\n"
-        "Name them by id (- reads ids from standard input), or choose them with --flow, --key, --since, --until and "
-        "--text, or take --all. What was done at targets is not repeated; ids and effect keys stay. They wait their "
-        "turn: key order, rate limits and breakers hold as ever. --dry-run sends nothing: it shows what would "
+        "Name them by id (- reads ids from standard input), or choose them with --flow, --key, --since, --until, "
+        "--text, --reason, --step and --of-version, or take --all. What was done at targets is not repeated; ids and "
+        "effect keys stay. They wait their turn: key order, rate limits and breakers hold as ever. --dry-run sends "
+        "nothing: it shows what would "
         "be sent now, and how that differs from what was or would have been sent before.",
+    ),
+    "redrives": (
+        "dovetail.cli.redrives:redrives",
+        "Redrives that became jobs: list them, look at one, pause, resume or cancel it.\n\n"
+        "A redrive of more than 500 dead letters, or one with a rate, is a job that the server carries out by itself, "
+        "across kills and restarts.",
     ),
     "deploy": (
         "dovetail.cli.deploy:deploy",

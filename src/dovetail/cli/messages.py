@@ -19,7 +19,8 @@ def messages(
     *, flow: Annotated[str, Parameter(alias="-f")] = "",
     state: Annotated[list[str] | None, Parameter(alias="-s", consume_multiple=False)] = None,
     key: Annotated[str | None, Parameter(alias="-k")] = None, since: str | None = None, until: str | None = None,
-    text: Annotated[str, Parameter(alias="-t")] = "", limit: Annotated[int, Parameter(alias="-n")] = 50,
+    text: Annotated[str, Parameter(alias="-t")] = "", reason: str = "", step: str = "", version: int = 0,
+    limit: Annotated[int, Parameter(alias="-n")] = 50,
     before: str = "", ids: bool = False, where: Where | None = None,
 ) -> int:  # fmt: skip
     """Print a page of messages.
@@ -27,7 +28,7 @@ def messages(
     Parameters
     ----------
     flow
-        Only this flow's. Without it, each flow's in turn.
+        Only this flow's; * stands for any text ('order-*'). Without it, each flow's in turn.
     state
         Only messages in this state; may be given several times: pending (all that have not ended), waiting, held,
         in_doubt, split, running, compensating, done, discarded, dead.
@@ -39,6 +40,12 @@ def messages(
         Only those accepted before then.
     text
         Only those whose body contains this text.
+    reason
+        Only those whose reason begins with this text: an error's code, or all of its words.
+    step
+        Only those whose last attempt failed at this step; * stands for any text ('call:erp.*').
+    version
+        Only those that are on this version of their flow.
     limit
         At most this many.
     before
@@ -50,7 +57,7 @@ def messages(
     where = where or Where()
     search = Search(
         flow=flow, states=state or [], key=key, since=moment(since, "--since"), until=moment(until, "--until"),
-        text=text, before=before, limit=limit,
+        text=text, reason=reason, step=step, version=version, before=before, limit=limit,
     )  # fmt: skip
     with desk(where) as asked:
         page = asked.messages(search)

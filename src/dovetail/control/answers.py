@@ -162,7 +162,11 @@ class Journey(Struct):
 
 
 class Search(Struct, forbid_unknown_fields=True):
-    """What to look for. Empty fields do not restrict. `states` are state words; `before` is a page's `next`."""
+    """What to look for. Empty fields do not restrict. `states` are state words; `before` is a page's `next`.
+
+    `flow` may be a pattern (`order-*`). `reason` is how a message's reason begins; `step` where its last attempt failed
+    (or a pattern); `version` the flow version it is on.
+    """
 
     flow: str = ""
     states: list[str] = []
@@ -170,17 +174,21 @@ class Search(Struct, forbid_unknown_fields=True):
     since: int = 0
     until: int = 0
     text: str = ""
+    reason: str = ""
+    step: str = ""
+    version: int = 0
     before: str = ""
     limit: int = 50
 
 
 class RedriveOrder(Struct, forbid_unknown_fields=True):
-    """Which dead letters to take up again: by `ids`, or (oldest first, up to `limit`) those that `search` finds.
+    """Which dead letters to take up again: by `ids` (`id`, or `flow:id`), or those that `search` finds (oldest first,
+    up to `limit`).
 
     `flow` narrows ids that several flows read. `body` (base64) replaces the body of one message. `version`: `current`,
-    or `same` to stay on the version that the message was on. `rate`: messages a second, 0 for all at once; with it,
-    the message at place n is due n/rate seconds after `start_at` (milliseconds; 0: now), counted from `place` for the
-    first one here. `map` is an expression that makes the new body of every message out of its body.
+    or `same` to stay on the version that the message was on. `rate`: messages a second, 0 for all at once. `map` is an
+    expression that makes the new body of every message out of its body. `as_new`: the messages run anew from their
+    beginning, with new ids and effect keys. `note` stands in the audit trail.
     """
 
     by: str
@@ -190,10 +198,10 @@ class RedriveOrder(Struct, forbid_unknown_fields=True):
     body: str | None = None
     version: str = "current"
     rate: float = 0.0
-    start_at: int = 0
-    place: int = 0
     limit: int = 10000
     map: str = ""
+    as_new: bool = False
+    note: str = ""
 
 
 class Skipped(Struct):
@@ -204,11 +212,13 @@ class Skipped(Struct):
 
 
 class RedriveAnswer(Struct):
-    """What was taken up again. `more`: the search found further ones beyond the limit."""
+    """What was taken up again; `new` are the ids of those that run as new, in the same order. `more`: the search found
+    further ones beyond the limit."""
 
     redriven: list[str]
     skipped: list[Skipped] = []
     more: bool = False
+    new: list[str] = []
 
 
 class Outgoing(Struct):

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from dovetail.control.access import problem
 from dovetail.control.answers import ApprovalOrder, DeployOrder, RedriveOrder, Search, VersionOrder
 from dovetail.control.desk import Control
+from dovetail.control.job import JobOrder
 from dovetail.control.vocabulary import Vocabulary
 from dovetail.errors import DovetailError, Refused, Unavailable
 from dovetail.sdk import Log
@@ -29,11 +30,25 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ("GET", "/readyz", "readyz", "200 when messages may be sent here, else 503; with a token also the reasons."),
     ("GET", "/metrics", "metrics", "Metrics in Prometheus' text format."),
     ("GET", "/api/status", "status", "Flows, targets and store in numbers."),
-    ("GET", "/api/messages", "messages", "A search: flow, state (repeatable), key, since, until, text, before, limit."),
+    (
+        "GET",
+        "/api/messages",
+        "messages",
+        "A search: flow, state (repeatable), key, since, until, text, reason, step, version, before, limit.",
+    ),
     ("GET", "/api/messages/{id}", "message", "One message's journey; flow."),
     ("GET", "/api/messages/{id}/body", "body", "The bytes of its body; flow, original."),
-    ("POST", "/api/redrive", "redrive", "Dead letters taken up again: by, ids or search, body, map, version, rate."),
+    (
+        "POST",
+        "/api/redrive",
+        "redrive",
+        "Dead letters taken up again at once: by, ids or search, body, map, version, rate, as_new, note.",
+    ),
     ("POST", "/api/redrive/dry-run", "dry_run", "What the same order would send, and how that differs from before."),
+    ("POST", "/api/redrives", "order_job", "The same order as a job, carried out part by part; 202."),
+    ("GET", "/api/redrives", "jobs", "The jobs, newest first."),
+    ("GET", "/api/redrives/{id}", "job", "One job, and how its messages fare."),
+    ("POST", "/api/redrives/{id}", "change_job", "Pause, resume or cancel a job: by, action."),
     (
         "POST",
         "/api/deploy",
@@ -86,13 +101,14 @@ class Api:
 
     async def messages(self, request: Request) -> Response:
         asked = request.query_params
-        unknown = set(asked) - {"flow", "state", "key", "since", "until", "text", "before", "limit"}
+        unknown = set(asked) - {"state", *Search.__struct_fields__} | set(asked) & {"states"}
         if unknown:
             raise Refused(f"unknown parameter '{min(unknown)}'", status=422, code="parameter")
         search = Search(
             flow=asked.get("flow", ""), states=asked.getlist("state"), key=asked.get("key"),
             since=_number(asked.get("since", "0"), "since"), until=_number(asked.get("until", "0"), "until"),
-            text=asked.get("text", ""), before=asked.get("before", ""),
+            text=asked.get("text", ""), before=asked.get("before", ""), reason=asked.get("reason", ""),
+            step=asked.get("step", ""), version=_number(asked.get("version", "0"), "version"),
             limit=_number(asked.get("limit", "50"), "limit"),
         )  # fmt: skip
         return _json(await self._control.messages(search))
@@ -112,6 +128,19 @@ class Api:
 
     async def dry_run(self, request: Request) -> Response:
         return _json(await self._control.dry_run(await _order(request, RedriveOrder)))
+
+    async def order_job(self, request: Request) -> Response:
+        return _json(await self._control.jobs.order(await _order(request, RedriveOrder)), 202)
+
+    async def jobs(self, request: Request) -> Response:
+        return _json(self._control.jobs.lines())
+
+    async def job(self, request: Request) -> Response:
+        return _json(await self._control.jobs.show(request.path_params["id"]))
+
+    async def change_job(self, request: Request) -> Response:
+        order = await _order(request, JobOrder)
+        return _json(await self._control.jobs.change(request.path_params["id"], order))
 
     async def deploy(self, request: Request) -> Response:
         return _json(await self._control.deploy(await _order(request, DeployOrder)))

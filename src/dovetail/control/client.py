@@ -26,6 +26,7 @@ from dovetail.control.answers import (
     VersionOrder,
     VersionsAnswer,
 )
+from dovetail.control.job import Job, JobAnswer, JobLine, JobOrder
 from dovetail.errors import DovetailError, Refused, Unavailable
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ class Unreachable(DovetailError):
 class Remote:
     """Blocking calls, one connection each; for the command line. Methods raise as the desk does, and `Unreachable`."""
 
+    running = True
+
     def __init__(self, url: str, token: str, timeout: float = 60.0) -> None:
         self.url = url
         self._token, self._timeout = token, timeout
@@ -49,7 +52,7 @@ class Remote:
 
     def messages(self, search: Search) -> Page:
         asked: list[tuple[str, str]] = [("state", word) for word in search.states]
-        for name in ("flow", "key", "since", "until", "text", "before", "limit"):
+        for name in ("flow", "key", "since", "until", "text", "reason", "step", "version", "before", "limit"):
             value = getattr(search, name)
             if value:
                 asked.append((name, str(value)))
@@ -67,6 +70,18 @@ class Remote:
 
     def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
         return self._post("/api/redrive/dry-run", order, DryRunAnswer)
+
+    def order_job(self, order: RedriveOrder) -> JobAnswer:
+        return self._post("/api/redrives", order, JobAnswer)
+
+    def jobs(self) -> list[JobLine]:
+        return self._get("/api/redrives", list[JobLine])
+
+    def job(self, id: str) -> Job:
+        return self._get(f"/api/redrives/{quote(id, safe='')}", Job)
+
+    def change_job(self, id: str, order: JobOrder) -> JobLine:
+        return self._post(f"/api/redrives/{quote(id, safe='')}", order, JobLine)
 
     def deploy(self, order: DeployOrder) -> DeployAnswer:
         return self._post("/api/deploy", order, DeployAnswer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from fnmatch import fnmatchcase
 
 from dovetail.clock import Clock
 from dovetail.control import approvals
@@ -32,9 +33,10 @@ from dovetail.control.answers import (
 )
 from dovetail.control.deploying import Deploying, promote, roll_back, versions
 from dovetail.control.hand import Depths, FlowPlace, Hand, places
+from dovetail.control.jobs import Jobs
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
-from dovetail.engine.memo import message_id, parse_message_id
+from dovetail.engine.memo import message_id, parse_message_id, unpack
 from dovetail.engine.memory import REMEMBERS
 from dovetail.engine.settle import FOREVER
 from dovetail.errors import Refused
@@ -56,7 +58,8 @@ class Control:
         self._clock, self._project, self._path = clock, project, path
         self._started = clock.monotonic()
         self._depths = Depths(store, clock)
-        self._one_at_a_time = asyncio.Lock()
+        self.turn = asyncio.Lock()  # whoever changes many messages, one at a time
+        self.jobs = Jobs(self)
 
     # --- status ----------------------------------------------------------------------------------------------------
 
@@ -95,12 +98,12 @@ class Control:
     # --- messages --------------------------------------------------------------------------------------------------
 
     async def messages(self, search: Search) -> Page:
-        """Messages that match, newest first. Without a flow, all flows are looked through, one after the other."""
+        """Messages that match, newest first. Several flows are looked through one after the other."""
         if not 0 < search.limit <= MOST_LINES:
             raise Refused(f"limit must be from 1 to {MOST_LINES}, not {search.limit}", status=422, code="limit")
         wanted = states(search.states)
         flow, _, before = search.before.rpartition(":")
-        left = [self.place(search.flow)] if search.flow else list(places(self.store).values())
+        left = self._named(search.flow)
         if search.before:
             left = left[[place.name for place in left].index(self.place(flow).name) :]
         lines: list[MessageLine] = []
@@ -113,6 +116,15 @@ class Control:
             if len(lines) >= search.limit and n + 1 < len(left):
                 return Page(lines, f"{left[n + 1].name}:0")
         return Page(lines)
+
+    def _named(self, flow: str) -> list[FlowPlace]:
+        """The flows that a name or a pattern means; all of them for "". Raises `Refused` (404)."""
+        if flow and "*" not in flow:
+            return [self.place(flow)]
+        found = [place for name, place in places(self.store).items() if not flow or fnmatchcase(name, flow)]
+        if flow and not found:
+            raise Refused(f"no flow's name is like '{flow}'", status=404, code="not-found")
+        return found
 
     def _position(self, text: str) -> int:
         if text and not text.isdigit():
@@ -129,7 +141,7 @@ class Control:
                 until=search.until, text=search.text.encode(), before=before, limit=most - len(lines),
             )  # fmt: skip
             rows, before = self.store.progress.find(query)
-            lines += [self.line(place, row, progress) for row, progress in rows]
+            lines += [self.line(place, row, progress) for row, progress in rows if fits(search, row, progress)]
             if not before or len(lines) >= most:
                 break
             await asyncio.sleep(0)  # the engine goes first
@@ -186,7 +198,7 @@ class Control:
 
     async def redrive(self, order: RedriveOrder) -> RedriveAnswer:
         """Take dead letters up again: done effects stay done, ids and effect keys stay the same."""
-        async with self._one_at_a_time:
+        async with self.turn:
             return await Redrive(self, order).run()
 
     async def dry_run(self, order: RedriveOrder) -> DryRunAnswer:
@@ -197,17 +209,17 @@ class Control:
 
     async def deploy(self, order: DeployOrder) -> DeployAnswer:
         """Bring the folder's text into the running server, or say what that would mean."""
-        async with self._one_at_a_time:
+        async with self.turn:
             return await Deploying(self, order).run()
 
     async def promote(self, order: VersionOrder) -> DeployAnswer:
         """All new messages get the version in the folder: a canary, or what was rolled back."""
-        async with self._one_at_a_time:
+        async with self.turn:
             return await promote(self, order)
 
     async def rollback(self, order: VersionOrder) -> DeployAnswer:
         """New messages get an older version again."""
-        async with self._one_at_a_time:
+        async with self.turn:
             return await roll_back(self, order)
 
     def versions(self, flow: str) -> VersionsAnswer:
@@ -222,7 +234,7 @@ class Control:
 
     async def approve(self, order: ApprovalOrder) -> ApprovalLine:
         """A person's decision on a message; it is on disk when this returns."""
-        async with self._one_at_a_time:
+        async with self.turn:
             return await approvals.decide(self, order)
 
     def now(self) -> int:
@@ -263,3 +275,15 @@ class Control:
             id = message_id(self.store.uid, row.seq)
             raise Refused(f"no flow reads message {id} any more", status=404, code="not-found")
         return found
+
+
+def fits(search: Search, row: Row, progress: Progress | None) -> bool:
+    """Whether a message is what is looked for, as far as only its own row of progress knows."""
+    if not (search.reason or search.step or search.version):
+        return True
+    memo = unpack(progress.memo if progress is not None else b"")
+    if search.version and search.version != (memo.version or row.version):
+        return False
+    if search.step and not (memo.history and fnmatchcase(memo.history[-1].step, search.step)):
+        return False
+    return progress.reason.startswith(search.reason) if progress is not None else not search.reason

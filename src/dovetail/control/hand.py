@@ -36,7 +36,8 @@ class Hand(Protocol):
         ...
 
     def current_version(self, flow: str) -> int:
-        """The version of the flow that new messages get. Raises `Refused` (409) when the flow is not in the project."""
+        """The version of the flow that new messages get; at rest a new text gets its number now. Raises `Refused` (409)
+        when the flow is not in the project."""
         ...
 
     def candidate(self, *, register: bool = False) -> Application:
@@ -76,8 +77,9 @@ class Hand(Protocol):
         """
         ...
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
-        """What a version of the flow would send for the message. Raises `DovetailError` if it cannot be built."""
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
+        """What a version of the flow (None: the current one) would send for the message; nothing is written. At rest
+        a text that the store has not seen yet has the version 0. Raises `DovetailError` if it cannot be built."""
         ...
 
 
@@ -161,12 +163,13 @@ class Replayer(Protocol):
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal | None:
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal | None:
         """What a version of the flow would send for the message; None for a flow that is not in the project."""
         ...
 
     def current_version(self, flow: str) -> int:
-        """The version that new messages of the flow get; 0 for a flow that is not in the project."""
+        """The version that new messages of the flow get, numbered if need be; 0 for a flow that is not in the
+        project."""
         ...
 
     def candidate(self, *, register: bool) -> Application:
@@ -242,7 +245,7 @@ class Resting:
             return []
         return await self._replayer(flow, row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
         told = None if self._replayer is None else await self._replayer.rehearse(flow, row, progress, version)
         if told is None:
             raise Refused(f"flow '{flow}' is not in the project", status=409, code="not-running")

@@ -81,7 +81,7 @@ class Live:
         application = self.candidate(register=True)
         await self._engine.deploy(application)
         self._engine.writer.moves.marks.update(Deployed(self._engine.store).noted(application))
-        self._engine.writer.wake()
+        await self._engine.writer.barrier()  # whoever is told that it is deployed can roll back, whatever happens next
 
     async def carry_out(self, work: Work) -> None:
         """With the next group commit; then each flow's timer looks for what is due."""
@@ -92,10 +92,13 @@ class Live:
         moves = writer.moves
         moves.progress.update({(row.flow, row.seq): row for row in work.progress})
         moves.edits += work.edits
+        moves.memory += work.memory
         moves.audit += work.audit
         moves.marks.update(work.marks)
         for key, n in work.counts.items():
             moves.counts[key] = moves.counts.get(key, 0) + n
+        if work.entries:
+            self._engine.send_out([(entry, None) for entry in work.entries])
         writer.wake()
         await writer.barrier()
         soonest: dict[int, int] = {}
@@ -104,6 +107,7 @@ class Live:
         for flow in self._engine.flows.values():
             if flow.number in soonest:
                 flow.timer.at(soonest[flow.number])
+        self._engine.hook("after_redrive_commit")
 
     async def tell(self, name: str, key: str, event: Any, audit: tuple[object, ...]) -> int:
         """With the next group commit; those who waited run at once."""
@@ -119,5 +123,6 @@ class Live:
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         return await replay(self._flow(flow), row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int) -> Rehearsal:
-        return await rehearse(self._flow(flow), row, progress, version)
+    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
+        running = self._flow(flow)
+        return await rehearse(running, row, progress, running.versions.current.number if version is None else version)

@@ -35,6 +35,7 @@ NAMES = (
     "before_tell_commit",
     "before_due_commit",
     "before_redrive_commit",
+    "after_redrive_commit",
     "during_recovery",
     "during_drain",
     "store_before_commit",

@@ -144,11 +144,12 @@ class FlowRun:
         return journey
 
     def _foreign(self, entry: Entry | Row) -> bool:
-        """Parts, and what steps emitted, that another subscriber of the topic made are none of ours; a row says so."""
-        if not entry.start or unpack_meta(entry.meta).owner == self.number:
+        """Parts, what steps emitted and what runs as new are for one subscriber of the topic; for any other, a row says
+        so."""
+        if not (entry.start or entry.parent) or unpack_meta(entry.meta).owner == self.number:
             return False
         row = Progress(
-            self.number, entry.seq, State.DISCARDED, self.engine.clock.now_ms(), reason="a part made by another flow"
+            self.number, entry.seq, State.DISCARDED, self.engine.clock.now_ms(), reason="made for another flow"
         )
         self.engine.writer.put(row, row.state.word)
         return True
