@@ -106,6 +106,20 @@ def test_one_dead_letter_goes_on_with_an_edited_body(say: Say, played: Any, tmp_
     assert say("show", id, *where, "--json").json["redriven"] == 1
 
 
+def test_as_new_needs_a_yes_for_many_and_names_the_new_message(say: Say, played: Any) -> None:
+    where = ("-p", played.folder)
+    first, second = ids(say, played, "dead")
+    refused = say("redrive", first, second, "--as-new", *where)
+    assert (refused.code, "as new ones: say --yes" in refused.err) == (2, True)
+    done = say("redrive", second, "--as-new", *where, "--json")
+    assert (done.code, done.json["redriven"], len(done.json["new"])) == (0, [second], 1)
+    settled(say, played)
+    assert flow(say, played) == {"accepted": 5, "pending": 0, "done": 1, "discarded": 2, "dead": 2}
+    told = say("redrive", done.json["new"][0], "--as-new", *where)
+    assert told.out.startswith(f"redriven  {done.json['new'][0]} as ")
+    settled(say, played)
+
+
 def test_many_are_redriven_at_rest_with_the_mended_text_when_the_server_comes_back(say: Say, played: Any) -> None:
     where = ("-p", played.folder)
     assert played.stop(signal.SIGKILL) == -signal.SIGKILL
