@@ -8,6 +8,7 @@ from typing import Any
 
 from .comparing import exact, number
 from .errors import MappingError
+from .limits import PIECE, pieces
 from .values import NUMBERS, SAFE, UNDEFINED, Exact, is_number
 
 U = UNDEFINED
@@ -151,7 +152,12 @@ def spread(state: Any, left: Any, right: Any) -> Any:
     if count > 10_000_000:
         raise MappingError("D2014", value=count)
     state.cells(count)
-    return list(range(one, two + 1))
+    if count <= PIECE:
+        return list(range(one, two + 1))
+    found: list[int] = []
+    for piece in pieces(range(one, two + 1)):
+        found.extend(piece)
+    return found
 
 
 def whole(value: Any, code: str) -> Any:

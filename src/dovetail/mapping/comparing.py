@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from .errors import MappingError
+from .limits import spend, watched
 from .values import DECIMALS, LISTS, NUMBERS, UNDEFINED, Exact, Function
 
 U = UNDEFINED
@@ -23,7 +24,8 @@ def truth(value: Any) -> bool:
     if kind in NUMBERS:
         return bool(number(value)) and value == value
     if kind in LISTS:
-        return any(map(truth, value))
+        spend(1)
+        return any(map(truth, watched(value)))
     return bool(value) if isinstance(value, dict) else False
 
 
@@ -51,11 +53,15 @@ def equal(left: Any, right: Any) -> bool:
         if one is dict:
             if len(left) != len(right):
                 return False
-            return all(key in right and equal(value, right[key]) for key, value in left.items())
+            spend(1)
+            return all(key in right and equal(value, right[key]) for key, value in watched(left.items()))
         if one not in LISTS:
             return bool(left == right) if one is not type(U) else False
     if one in LISTS:
-        return two in LISTS and len(left) == len(right) and all(map(same, left, right))
+        if two not in LISTS or len(left) != len(right):
+            return False
+        spend(1)
+        return all(map(same, watched(left), right))
     return bool((one is int or one is float) and (two is int or two is float) and left == right)
 
 
@@ -118,5 +124,5 @@ def includes(left: Any, right: Any) -> bool:
         return False
     kind = left.__class__
     if kind in LISTS or isinstance(left, dict | Function):
-        return any(one is left for one in (right if right.__class__ in LISTS else (right,)))
-    return any(equal(left, one) for one in (right if right.__class__ in LISTS else (right,)))
+        return any(one is left for one in (watched(right) if right.__class__ in LISTS else (right,)))
+    return any(equal(left, one) for one in (watched(right) if right.__class__ in LISTS else (right,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from ..errors import Rejected
@@ -38,6 +39,7 @@ MESSAGES: dict[str, str] = {
     "S0402": "Choice groups containing parameterized types are not supported",
     "S0501": "The expression is nested too deeply; name its parts with := or split it",
     "S0502": "The expression is longer than {value} characters",
+    "S0503": "The expression is too large, it has more than {value} parts; split it",
     "T0410": "Argument {index} of function {token} does not match the function's signature",
     "T0411": "The context value is not of a type that argument {index} of function {token} takes",
     "T0412": "Argument {index} of function {token} must be an array of {type}",
@@ -114,17 +116,36 @@ MESSAGES: dict[str, str] = {
 }
 
 
+#: items, and characters of a text, that are looked at to show a value
+SHOWN = 100
+
+
 def shown(value: Any) -> str:
     """A value as an error message shows it: short, in JSON."""
     from .functions.text import to_text
 
     if value is UNDEFINED:
         return "nothing"
+    value = part(value, [SHOWN])
     try:
         text = to_text(None, value, quote=True)
     except Exception:
         text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def part(value: Any, left: list[int]) -> Any:
+    """As much of a value as is shown, however large it is. `left` counts down the items."""
+    left[0] -= 1
+    if isinstance(value, str):
+        return value[:SHOWN]
+    if left[0] < 0:
+        return None
+    if isinstance(value, dict):
+        return {key[:SHOWN]: part(one, left) for key, one in islice(value.items(), max(left[0], 1))}
+    if isinstance(value, list):
+        return [part(one, left) for one in islice(value, max(left[0], 1))]
+    return value
 
 
 class MappingError(Rejected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,11 +14,13 @@ from .codegen.coder import Place
 from .codegen.trail import Trail
 from .errors import MappingError
 from .functions.registry import BUILTINS, native
-from .limits import Environment, Limits, State
+from .limits import Environment, Limits, State, running, spend, watched
 from .parser import parse
 from .values import UNDEFINED, Exact, Native
 
 DEFAULT = Limits()
+#: tokens that a text for `$eval` may have
+EVALUATED = 1000
 
 
 class Expression:
@@ -33,7 +36,7 @@ class Expression:
         try:
             if len(text) > limits.source:
                 raise MappingError("S0502", position=0, value=limits.source)
-            self._program = compile_tree(parse(text), functions, limits)
+            self._program = compile_tree(parse(text, limits.tokens), functions, limits)
         except MappingError as error:
             error.locate(text, error.position or 0, error.position or 0, None)
             raise
@@ -61,8 +64,13 @@ class Expression:
             if bindings and self._open:
                 return self._bound(input, bindings, environment)
             if self._stateful:
-                value = self._run(input, NOTHING, State(self.limits, input, NOTHING, self, environment))
-                return outside(value) if self._program.undefined_inside else value
+                before = running.state
+                running.state = state = State(self.limits, input, NOTHING, self, environment)
+                try:
+                    value = self._run(input, NOTHING, state)
+                    return outside(value) if self._program.undefined_inside else value
+                finally:
+                    running.state = before
             return self._run(input, NOTHING, None)
         except MappingError as error:
             self._place(error, self._program)
@@ -75,7 +83,9 @@ class Expression:
         inner = self._inner.get(text)
         if inner is None:
             try:
-                inner = Expression(text, self._functions, self.limits)
+                short = min(self.limits.tokens, EVALUATED)
+                inner = Expression(text, self._functions, replace(self.limits, tokens=short))
+                state.tick()
             except MappingError as error:
                 raise MappingError("D3120", value=error.message) from None
             if len(self._inner) < 32 and len(text) < 10_000:
@@ -98,7 +108,7 @@ class Expression:
             return self._program
         found = self._variants.get(hidden)
         if found is None:
-            found = compile_tree(parse(self.text), self._functions, self.limits, hidden)
+            found = compile_tree(parse(self.text, self.limits.tokens), self._functions, self.limits, hidden)
             self._variants[hidden] = found
         return found
 
@@ -108,12 +118,16 @@ class Expression:
         given = bindings
         if not CALLABLE.isdisjoint(map(type, bindings.values())):
             given = {name: native(name, one) if type(one) in CALLABLE else one for name, one in bindings.items()}
+        before = running.state
+        running.state = state = State(self.limits, input, given, self, environment)
         try:
-            value = program.run(input, given, State(self.limits, input, given, self, environment))
+            value = program.run(input, given, state)
+            return outside(value) if program.undefined_inside else value
         except MappingError as error:
             self._place(error, program)
             raise
-        return outside(value) if program.undefined_inside else value
+        finally:
+            running.state = before
 
     def _place(self, error: MappingError, program: Program) -> None:
         """Name the place of an error: the innermost line of generated code that it passed through."""
@@ -169,9 +183,11 @@ NOTHING: dict[str, Any] = {}
 def outside(value: Any) -> Any:
     """A value as it leaves: a match group that took no part is null, and a `$decimal` is a Decimal."""
     if isinstance(value, dict):
-        return {key: outside(one) for key, one in value.items()}
+        spend(1)
+        return {key: outside(one) for key, one in watched(value.items())}
     if isinstance(value, list):
-        return [None if one is UNDEFINED else outside(one) for one in value]
+        spend(1)
+        return [None if one is UNDEFINED else outside(one) for one in watched(value)]
     return Decimal(value) if value.__class__ is Exact else value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .limits import PIECE, grown, watched
 from .ordering import Term, ordered
 from .runtime import append, grouped, pick, select
 from .values import LISTS, UNDEFINED
@@ -20,11 +21,11 @@ class Tuples(list[Tuple]):
 
 
 def stream(items: Any) -> Tuples:
-    return Tuples({"@": item} for item in items)
+    return Tuples({"@": item} for item in watched(items))
 
 
 def items_in(tuples: Tuples) -> list[Any]:
-    return [one["@"] for one in tuples]
+    return [one["@"] for one in watched(tuples)]
 
 
 def join(
@@ -32,18 +33,18 @@ def join(
 ) -> Tuples:
     """Evaluate a step on every tuple; each result makes a tuple with what was bound before and what is bound here."""
     found = Tuples()
-    for before in tuples:
+    for before in watched(tuples):
         results = step(before)
         if results is U:
             continue
         if results.__class__ is Tuples:
-            found.extend({**before, **one} for one in results)
+            state.cells(len(results))
+            found.extend({**before, **one} for one in watched(results))
             continue
         if results.__class__ not in LISTS:
             results = (results,)
-        state.charge(results)
         state.cells(len(results))
-        for place, result in enumerate(results):
+        for place, result in enumerate(watched(results)):
             made = dict(before)
             if focus is not None:
                 made[focus] = result
@@ -65,7 +66,7 @@ def sort_tuples(tuples: Tuples, terms: tuple[Term, ...], index: str | None) -> T
 
 
 def number_tuples(tuples: Tuples, name: str) -> None:
-    for place, one in enumerate(tuples):
+    for place, one in enumerate(watched(tuples)):
         one[name] = place
 
 
@@ -76,8 +77,7 @@ def pick_tuple(tuples: Tuples, index: int) -> Tuples:
 
 def filter_tuples(state: Any, tuples: Tuples, test: Callable[[Tuple], Any]) -> Tuples:
     found = Tuples()
-    state.charge(tuples)
-    for place, one in enumerate(tuples):
+    for place, one in enumerate(watched(tuples)):
         select(test(one), place, len(tuples), one, found)
     return found
 
@@ -85,12 +85,11 @@ def filter_tuples(state: Any, tuples: Tuples, test: Callable[[Tuple], Any]) -> T
 def group_joined(state: Any, tuples: Tuples, pairs: tuple[tuple[Any, Any], ...]) -> dict[str, Any]:
     """`path{key: value}` on a stream: a group's variables hold what its tuples held, together."""
     groups: dict[str, list[Any]] = {}
-    state.charge(tuples)
-    for one in tuples:
+    for one in watched(tuples):
         for place, (key, _) in enumerate(pairs):
             grouped(groups, key(one), place, one)
     made: dict[str, Any] = {}
-    for name, entry in groups.items():
+    for name, entry in watched(groups.items()):
         value = pairs[entry[0]][1](reduced(entry[1]))
         if value is not U:
             made[name] = value
@@ -101,7 +100,19 @@ def reduced(tuples: Any) -> Tuple:
     if tuples.__class__ is dict:
         return dict(tuples)
     merged = dict(tuples[0])
-    for one in tuples[1:]:
+    own: set[str] = set()
+    most = PIECE
+    for one in watched(tuples[1:]):
         for name, value in one.items():
-            merged[name] = append(merged.get(name, U), value)
+            before = merged.get(name, U)
+            if name not in own:
+                merged[name] = append(before, value)
+                if before is not U and value is not U:
+                    own.add(name)
+            elif value.__class__ in LISTS:
+                before.extend(value)
+                if len(before) > most:
+                    most = grown(before, most)
+            elif value is not U:
+                before.append(value)
     return merged

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .comparing import comparable, measured, plain
 from .errors import MappingError
+from .limits import spend, watched
 from .values import UNDEFINED
 
 U = UNDEFINED
 
 Term = tuple[Callable[[Any], Any], bool]
+#: items, and characters of them, that Python sorts in one go
+HEAP = 1 << 16
+LETTERS = 1 << 20
 
 
 def ordered(items: list[Any], terms: tuple[Term, ...]) -> list[Any]:
@@ -29,24 +34,65 @@ def quick(items: list[Any], terms: tuple[Term, ...]) -> list[Any] | None:
     """Python's own sort, if every term is all numbers or all strings."""
     order = list(range(len(items)))
     for term, descending in reversed(terms):
-        keys = [term(item) for item in items]
-        kinds = {comparable(key) for key in keys}
+        keys = [term(item) for item in watched(items)]
+        kinds = {comparable(key) for key in watched(keys)}
         if not kinds <= {"s", "u"} and not kinds <= {"n", "u"}:
             return None
-        there = [at for at in order if keys[at] is not U]
-        missing = [at for at in order if keys[at] is U]
-        plain_keys = [plain(key) for key in keys]
-        if any(key != key for key in plain_keys):
+        there = [at for at in watched(order) if keys[at] is not U]
+        missing = [at for at in watched(order) if keys[at] is U]
+        plain_keys = [plain(key) for key in watched(keys)]
+        if any(key != key for key in watched(plain_keys)):
             return None
-        there.sort(key=plain_keys.__getitem__, reverse=descending)
-        order = there + missing
-    return [items[at] for at in order]
+        order = [*in_order(there, plain_keys.__getitem__, descending, [keys[at] for at in watched(there)]), *missing]
+    return [items[at] for at in watched(order)]
+
+
+def in_order(items: list[Any], key: Callable[[Any], Any], reverse: bool, keys: list[Any]) -> list[Any]:
+    """Python's stable sort, with looks at the clock: many items are dealt out to heaps that are sorted one by one.
+
+    keys: the same as `key` gives, in the order of `items`; used to weigh texts.
+    """
+    spend(len(items))
+    if keys and keys[0].__class__ is str and weight(keys) > LETTERS:
+        return merge_sort(items, descending(key) if reverse else ascending(key))
+    if len(items) <= HEAP:
+        return sorted(items, key=key, reverse=reverse)
+    marks = sorted(key(one) for one in items[:: HEAP >> 6])[32::32]
+    heaps: list[list[Any]] = [[] for _ in range(len(marks) + 1)]
+    for one in watched(items):
+        heaps[bisect.bisect_right(marks, key(one))].append(one)
+    found: list[Any] = []
+    for heap in reversed(heaps) if reverse else heaps:
+        spend(HEAP)
+        heap.sort(key=key, reverse=reverse)
+        found.extend(heap)
+    return found
+
+
+def weight(texts: Collection[str]) -> int:
+    """How many characters there are in texts, each as often as it occurs."""
+    return sum(map(len, watched(texts)))
+
+
+def ascending(key: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:
+    def after(one: Any, two: Any) -> bool:
+        left, right = key(one), key(two)
+        spend(1 + (min(len(left), len(right)) >> 12))
+        return bool(left > right)
+
+    return after
+
+
+def descending(key: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:
+    rising = ascending(key)
+    return lambda one, two: key(one) != key(two) and not rising(one, two)
 
 
 def comparator(terms: tuple[Term, ...]) -> Callable[[Any, Any], bool]:
     """Whether the first of two items must come after the second."""
 
     def after(one: Any, two: Any) -> bool:
+        spend(1)
         for term, descending in terms:
             left, right = term(one), term(two)
             if left is U or right is U:
@@ -71,6 +117,7 @@ def merge_sort(items: list[Any], after: Callable[[Any, Any], bool]) -> list[Any]
     if len(items) <= 1:
         return items
     middle = len(items) // 2
+    spend(middle)
     left, right = merge_sort(items[:middle], after), merge_sort(items[middle:], after)
     merged_items: list[Any] = []
     one = two = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from .errors import MappingError
 from .lexer import Lexer
+from .limits import Limits, spend
 from .nodes import Node
 from .resolve import Resolver
 from .signature import Signature
@@ -20,6 +21,8 @@ BINDING = {
 SYMBOLS = frozenset(BINDING) | frozenset(("]", "}", ")", ",", ";", ":", "..", "**", "|"))
 PLAIN = frozenset((".", "+", "-", "*", "/", "%", "=", "<", ">", "!=", "<=", ">=", "&", "and", "or", "in", "~>"))
 DEEPEST = 100
+#: tokens that a regular expression counts for, apart from its length
+REGEX = 20
 
 Led = Callable[["Parser", Node, Node], Node]
 Nud = Callable[["Parser", Node], Node]
@@ -28,8 +31,9 @@ Nud = Callable[["Parser", Node], Node]
 class Parser:
     """Parses one expression. `token` is the one ahead; its `type` is `(end)` behind the last."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, tokens: int) -> None:
         self.text = text
+        self.tokens = self.left = tokens
         self.lexer = Lexer(text)
         self.nesting = 0
         self.token = Node("(end)")
@@ -47,6 +51,11 @@ class Parser:
         else:
             kind, value, position, start = found
             self.token = Node(kind, value, position, start)
+            cost = REGEX + len(value[0]) // 4 if kind == "regex" else 1
+            spend(cost)
+            self.left -= cost
+            if self.left < 0:
+                raise fault("S0503", self.token, value=self.tokens)
             if kind == "operator" and value not in SYMBOLS:
                 raise fault("S0204", self.token, token=value)
         return self.token
@@ -326,10 +335,10 @@ def shallow(tree: Node) -> None:
             stack.append((child, depth if chained else depth + 1))
 
 
-def parse(text: str) -> Node:
-    """The tree of an expression. Raises MappingError (S....) with the place of the fault."""
+def parse(text: str, tokens: int = Limits.tokens) -> Node:
+    """The tree of an expression of at most so many tokens. Raises MappingError (S....) with the place of the fault."""
     try:
-        parser = Parser(text)
+        parser = Parser(text, tokens)
         tree = parser.expression(0)
         if parser.token.type != "(end)":
             raise fault("S0201", parser.token, token=printed(parser.token))

@@ -15,13 +15,18 @@ from typing import Any
 import re2  # type: ignore[import-untyped]
 
 from .errors import MappingError
+from .limits import running, spend
 from .values import UNDEFINED, Function, is_function
 
 U = UNDEFINED
 #: longest text that a pattern on Python's engine may search
 SHORT = 5000
+#: steps of backtracking that one search on Python's engine may take
+STEPS = 25_000_000
 #: longest text that any harmless pattern may search on Python's engine, which starts quicker
 TINY = 256
+#: characters times instructions of a pattern that a search may meet for each second of the limit
+WORK = 200_000_000
 _alone = re.compile("[\ud800-\udfff]")
 
 
@@ -40,13 +45,30 @@ class Regex(Function):
         except MappingError as error:
             raise MappingError(error.code, position=position, start=start, **error.details) from None
 
+    def weigh(self, text: str) -> None:
+        """Charge a search of a long text, which cannot be interrupted; refuse one that could outlast the limit."""
+        state = running.state
+        if not self.linear:
+            if len(text) > self.short:
+                raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {self.short} characters")
+            spend(len(text))
+            return
+        if state is None or len(text) <= SHORT:
+            return
+        work = len(text) * self.engine.programsize
+        if work > WORK * state.limits.seconds:
+            most = int(WORK * state.limits.seconds / self.engine.programsize)
+            raise MappingError("U1001", value=f"/{self.pattern[:40]}/ on a text of more than {most} characters")
+        state.left -= work >> 14
+        if state.left < 0:
+            state.tick()
+
     def found(self, text: str) -> bool:
         return self._search(text, 0) is not None
 
     def _search(self, text: str, at: int) -> Any:
-        if not self.linear and len(text) > SHORT:
-            raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {SHORT} characters")
-        if self.short is not None and len(text) <= TINY:
+        self.weigh(text)
+        if self.linear and self.short is not None and len(text) <= TINY:
             return self.short.search(text, at)
         try:
             return self.engine.search(text, at)
@@ -80,9 +102,8 @@ class Regex(Function):
 
     def each(self, text: str) -> Iterator[dict[str, Any]]:
         """All matches in turn; a match of nothing behind the first is refused, as it would never end."""
-        if not self.linear and len(text) > SHORT:
-            self._search(text, 0)
-        if self.short is not None and len(text) <= TINY:
+        self.weigh(text)
+        if self.linear and self.short is not None and len(text) <= TINY:
             every = self.short.finditer(text)
         else:
             every = self.engine.finditer(text if text.isascii() else _alone.sub("\ufffd", text))
@@ -105,8 +126,9 @@ def described(found: Any) -> dict[str, Any]:
 def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str, Any]]:
     """The matches of a regular expression, or of a function that behaves like one."""
     if isinstance(matcher, Regex):
+        cost = 1 if matcher.linear else len(text)
         for one in matcher.each(text):
-            state.left -= 1
+            state.left -= cost
             if state.left < 0:
                 state.tick()
             yield one
@@ -129,7 +151,7 @@ def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
-    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts. Raises S0303 or S0304."""
+    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts, or the longest text. Raises S0303 or S0304."""
     translated = translate(pattern, "m" in flags)
     options = re2.Options()
     options.case_sensitive = "i" not in flags
@@ -145,9 +167,10 @@ def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
         engine = re.compile(translated, (re.I if "i" in flags else 0) | (re.M if "m" in flags else 0))
     except (re.error, OverflowError, RecursionError) as error:
         raise MappingError("S0303", value=str(error)) from None
-    if explosive(translated):
+    ways = backtracks(translated)
+    if ways is None:
         raise MappingError("S0304", value=f"/{pattern}/ ({problem})")
-    return engine, False, None
+    return engine, False, longest(ways)
 
 
 def quick(translated: str, flags: str) -> Any:
@@ -155,38 +178,56 @@ def quick(translated: str, flags: str) -> Any:
     if "i" in flags or "x{" in translated:
         return None
     try:
-        return None if explosive(translated, 1) else re.compile(translated, re.M if "m" in flags else 0)
+        ways = backtracks(translated)
+        if ways is None or ways[0] > 1 or longest(ways) < 4 * TINY:
+            return None
+        return re.compile(translated, re.M if "m" in flags else 0)
     except (re.error, OverflowError, RecursionError):
         return None
 
 
-def explosive(pattern: str, most: int = 2) -> bool:
-    """Whether repeats are nested, or more than `most` are unbounded, or a bounded one is large."""
+def longest(ways: tuple[int, int]) -> int:
+    """The longest text that a pattern may search on Python's engine, given how it backtracks."""
+    unbounded, product = ways
+    return min(SHORT, int((STEPS / product) ** (1 / (unbounded + 1))))
+
+
+def backtracks(pattern: str) -> tuple[int, int] | None:
+    """How many repeats are unbounded, and how many ways the bounded ones and the branches multiply to.
+
+    None if repeats are nested, or more than two are unbounded, or there are too many ways.
+    """
     constants, parser = importlib.import_module("re._constants"), importlib.import_module("re._parser")
 
     unbounded = 0
+    product = 1
 
     def walk(items: Any, inside: bool) -> bool:
-        nonlocal unbounded
+        nonlocal unbounded, product
         for operator, argument in items:
             if operator in (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT):
-                _, high, body = argument
+                low, high, body = argument
                 if inside or (high is not constants.MAXREPEAT and high > 50):
                     return True
-                unbounded += high is constants.MAXREPEAT
+                if high is constants.MAXREPEAT:
+                    unbounded += 1
+                else:
+                    product *= high - low + 1
                 if walk(body, True):
                     return True
             elif operator is constants.SUBPATTERN:
                 if walk(argument[3], inside):
                     return True
             elif operator is constants.BRANCH:
+                product *= len(argument[1])
                 if inside or any(walk(one, inside) for one in argument[1]):
                     return True
             elif operator in (constants.ASSERT, constants.ASSERT_NOT) and walk(argument[1], inside):
                 return True
         return False
 
-    return walk(parser.parse(pattern), False) or unbounded > most
+    nested = walk(parser.parse(pattern), False)
+    return None if nested or unbounded > 2 or product > STEPS >> 10 else (unbounded, product)
 
 
 _piece = re.compile(r"\\u\{?([0-9a-fA-F]{4})\}?|\\c([A-Za-z])|\\.|\(\?<([A-Za-z_]\w*)>|\[\^?\]?|.", re.S)

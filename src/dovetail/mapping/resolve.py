@@ -109,6 +109,7 @@ class Resolver:
     def _dot(self, node: Node) -> Node:
         left = self.node(node.lhs)
         result = left if left.type == "path" else path(left)
+        seen = len(result.steps) - 1 if left.type == "path" and node.lhs.type == "resolved" else 0
         if left.type == "parent" and left.slot is not None:
             result.seeking = [left.slot]
         rest = self.node(node.rhs)
@@ -118,13 +119,13 @@ class Resolver:
             if rest.predicate is not None:
                 rest.stages, rest.predicate = rest.predicate, None
             result.steps.append(rest)
-        for step in result.steps:
+        for step in result.steps[seen:]:
             if step.type in ("number", "value"):
                 raise fault("S0213", step, value=step.value)
             if step.type == "string":
                 step.type = "name"
-        if any(step.keep_array for step in result.steps):
-            result.keep_singleton = True
+            if step.keep_array:
+                result.keep_singleton = True
         for edge in (result.steps[0], result.steps[-1]):
             if edge.type == "unary" and edge.value == "[":
                 edge.consarray = True

@@ -8,6 +8,7 @@ from typing import Any
 from .comparing import number, truth
 from .errors import MappingError
 from .functions.text import to_text
+from .limits import FEW, PIECE, grown, spend, watched
 from .values import (
     EMPTY,
     FLAT,
@@ -36,11 +37,15 @@ def lookup(value: Any, key: str) -> Any:
     if not isinstance(value, list):
         return U
     found = Seq()
-    for item in value:
+    most = PIECE
+    spend(1)
+    for item in value if len(value) <= FEW else watched(value):
         one = item.get(key, U) if item.__class__ is dict else lookup(item, key)
         if one is not U:
             if one.__class__ in LISTS:
                 found.extend(one)
+                if len(found) > most:
+                    most = grown(found, most)
             else:
                 found.append(one)
     return found
@@ -56,11 +61,14 @@ def fields(value: Any, key: str) -> Any:
     if value.__class__ not in LISTS:
         return value.get(key, U) if isinstance(value, dict) else U
     found: list[Any] = []
-    for item in value:
+    most = PIECE
+    for item in value if len(value) <= FEW else watched(value):
         one = item.get(key, U) if item.__class__ is dict else normal(lookup(item, key))
         if one is not U:
             if one.__class__ in FLAT:
                 found.extend(one)
+                if len(found) > most:
+                    most = grown(found, most)
             else:
                 found.append(one)
     return found
@@ -71,7 +79,7 @@ def collect(value: Any, key: str) -> list[Any] | None:
     if value.__class__ not in LISTS:
         return None
     found = []
-    for item in value:
+    for item in value if len(value) <= FEW else watched(value):
         one = item.get(key, U) if item.__class__ is dict else normal(lookup(item, key))
         if one is not U:
             found.append(one)
@@ -83,11 +91,11 @@ def last_field(value: Any, key: str) -> Any:
     if value.__class__ not in LISTS:
         return value.get(key, U) if isinstance(value, dict) else U
     try:
-        found = [item.get(key, U) for item in value]
+        found = [item.get(key, U) for item in (value if len(value) <= FEW else watched(value))]
     except AttributeError:
         found = collect(value, key) or []
     else:
-        if NESTED.isdisjoint(map(type, found)):
+        if NESTED.isdisjoint(map(type, found if len(found) <= FEW else watched(found))):
             return Seq(found) if len(found) > 1 else found[0] if found else U
         found = [one for one in found if one is not U]
     return last(found)
@@ -108,15 +116,18 @@ def kept_one(value: Any) -> Any:
 
 def flat(results: list[Any]) -> list[Any]:
     """The results of a step, each sequence spread out."""
-    for one in results:
+    for one in results if len(results) <= FEW else watched(results):
         if one.__class__ in FLAT:
             break
     else:
         return results
     found: list[Any] = []
-    for one in results:
+    most = PIECE
+    for one in results if len(results) <= FEW else watched(results):
         if one.__class__ in FLAT:
             found.extend(one)
+            if len(found) > most:
+                most = grown(found, most)
         else:
             found.append(one)
     return found
@@ -189,13 +200,13 @@ def select(test: Any, index: int, count: int, item: Any, found: list[Any]) -> No
     kind = test.__class__
     if kind in NUMBERS:
         places: Any = (number(test),) if test == test else ()
-    elif kind in LISTS and all(one.__class__ in NUMBERS for one in test):
+    elif kind in LISTS and all(one.__class__ in NUMBERS for one in watched(test)):
         places = test
     else:
         if truth(test):
             found.append(item)
         return
-    for place in places:
+    for place in watched(places):
         at = math.floor(place)
         if (at + count if at < 0 else at) == index:
             found.append(item)
@@ -215,9 +226,11 @@ def long(state: Any, joined: str) -> str:
     return joined
 
 
-def extend(found: list[Any], value: Any) -> None:
+def extend(state: Any, found: list[Any], value: Any) -> None:
     """Put a value into an array constructor."""
     if value.__class__ in LISTS:
+        if len(value) > FEW:
+            state.cells(len(value))
         found.extend(value)
     elif value is not U:
         found.append(value)
@@ -231,6 +244,8 @@ def append(one: Any, two: Any) -> Any:
         return one
     found = list(one) if one.__class__ in LISTS else [one]
     if two.__class__ in LISTS:
+        if len(two) > FEW:
+            spend(len(two))
         found.extend(two)
     else:
         found.append(two)
@@ -242,9 +257,9 @@ def wildcard(value: Any) -> Any:
     found: list[Any] = Seq()
     values: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     arrays = False
-    for one in values:
+    for one in watched(values):
         if one.__class__ in LISTS:
-            flatten(one, found)
+            flatten(one, found, PIECE)
             arrays = True
         else:
             found.append(one)
@@ -252,12 +267,15 @@ def wildcard(value: Any) -> Any:
     return list(found) if arrays else found
 
 
-def flatten(value: Any, found: list[Any]) -> None:
-    for one in value:
+def flatten(value: Any, found: list[Any], most: int) -> int:
+    """Put every item of nested lists into `found`, charging what goes beyond `most`; answers the new mark."""
+    spend(1)
+    for one in watched(value):
         if one.__class__ in LISTS:
-            flatten(one, found)
+            most = flatten(one, found, most)
         else:
             found.append(one)
+    return grown(found, most) if len(found) > most else most
 
 
 def descendants(state: Any, value: Any) -> Any:
@@ -266,14 +284,23 @@ def descendants(state: Any, value: Any) -> Any:
         return U
     found: list[Any] = []
     stack = [value]
+    most = PIECE
     while stack:
         one = stack.pop()
         if one.__class__ in LISTS:
+            state.left -= len(one) + 1
+            if state.left < 0:
+                state.tick()
             stack.extend(reversed(one))
             continue
         found.append(one)
         if isinstance(one, dict):
+            state.left -= len(one)
+            if state.left < 0:
+                state.tick()
             stack.extend(reversed(one.values()))
+            if len(found) > most:
+                most = grown(found, most)
     state.cells(len(found))
     return found[0] if len(found) == 1 else Seq(found)
 
@@ -288,8 +315,20 @@ def merged(value: Any) -> Any:
     if not value:
         return U
     data = value[0]
-    for one in value[1:]:
-        data = append(data, one)
+    whole = False
+    for one in watched(value[1:]):
+        if one is U:
+            continue
+        if data is U:
+            data = one
+        elif whole and one.__class__ not in LISTS:
+            data.append(one)
+        elif whole:
+            spend(len(one))
+            data.extend(one)
+        else:
+            data = append(data, one)
+            whole = True
     return data
 
 
@@ -310,6 +349,7 @@ def grouped(groups: dict[str, list[Any]], key: Any, place: int, item: Any) -> No
         entry[2] = entry[1] is U or item is U
         entry[1] = append(entry[1], item)
     elif item.__class__ in LISTS:
+        spend(len(item))
         entry[1].extend(item)
     elif item is not U:
         entry[1].append(item)

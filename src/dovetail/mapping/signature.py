@@ -6,7 +6,10 @@ import re
 from decimal import Decimal
 from typing import Any
 
+import re2  # type: ignore[import-untyped]
+
 from .errors import MappingError
+from .limits import watched
 from .values import LISTS, UNDEFINED, Exact, Function, Undefined
 
 PLURALS = {"a": "arrays", "b": "booleans", "f": "functions", "n": "numbers", "o": "objects", "s": "strings"}
@@ -14,6 +17,8 @@ LETTERS: dict[type, str] = {
     str: "s", int: "n", float: "n", Decimal: "n", Exact: "n", bool: "b", type(None): "l", dict: "o", Undefined: "m",
     **dict.fromkeys(LISTS, "a"),
 }  # fmt: skip
+#: parameters that a signature may have
+MOST = 64
 PATTERNS = {"a": "[asnblfom]", "f": "f", "j": "[asnblom]", "x": "[asnblfom]"}
 
 
@@ -49,13 +54,15 @@ class Signature:
         self.contextual = any(one.context for one in self.parameters)
         #: letters of arguments seen before, and how they fall to the parameters
         self._seen: dict[str, tuple[str, ...]] = {}
-        self._whole = re.compile("^" + "".join(f"({one.pattern})" for one in self.parameters) + "$")
+        self._whole = re2.compile("^" + "".join(f"({one.pattern})" for one in self.parameters) + "$")
 
     def _read(self, text: str) -> None:
         at = 1
         found = self.parameters
         while at < len(text) and text[at] != ":":
             symbol = text[at]
+            if len(found) > MOST:
+                raise MappingError("S0503", position=at, value=MOST)
             last = found[-1] if found else Parameter("", "")
             if symbol in "snblo":
                 found.append(Parameter(symbol, f"[{symbol}m]"))
@@ -121,7 +128,7 @@ class Signature:
                 fits = part == parameter.subtype
             elif value:
                 first = letter(value[0])
-                fits = first == parameter.subtype[0] and all(letter(one) == first for one in value)
+                fits = first == parameter.subtype[0] and all(letter(one) == first for one in watched(value))
         if not fits:
             raise MappingError("T0412", value=value, index=at + 1, type=PLURALS.get(str(parameter.subtype), "values"))
         return value if single == "a" else [value]
@@ -131,7 +138,7 @@ class Signature:
         good = 0
         for parameter in self.parameters:
             pattern += parameter.pattern
-            match = re.match(pattern, supplied)
+            match = re2.match(pattern, supplied)
             if match is None:
                 break
             good = match.end()

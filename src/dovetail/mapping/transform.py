@@ -7,6 +7,7 @@ from typing import Any
 
 from .errors import MappingError
 from .invoke import invoke
+from .limits import watched
 from .signature import Signature
 from .values import LISTS, UNDEFINED, Native, is_function
 
@@ -20,10 +21,10 @@ def copy(state: Any, value: Any) -> Any:
     kind = value.__class__
     if kind is dict:
         state.cells(len(value))
-        return {key: copy(state, one) for key, one in value.items()}
+        return {key: copy(state, one) for key, one in watched(value.items())}
     if kind in LISTS:
         state.cells(len(value))
-        return [copy(state, one) for one in value]
+        return [copy(state, one) for one in watched(value)]
     return value
 
 
@@ -39,7 +40,7 @@ def transformer(state: Any, clone: Any, pattern: Code, update: Code, delete: Cod
         matches = pattern(result)
         if matches is U:
             return result
-        for match in matches if matches.__class__ in LISTS else (matches,):
+        for match in watched(matches) if matches.__class__ in LISTS else (matches,):
             change(state, match, update)
             if delete is not None:
                 remove(match, delete)
@@ -80,8 +81,8 @@ def remove(match: Any, delete: Code) -> None:
     if names is U:
         return
     found = names if names.__class__ in LISTS else [names]
-    if not all(one.__class__ is str for one in found):
+    if not all(one.__class__ is str for one in watched(found)):
         raise MappingError("T2012", value=names)
     if match.__class__ is dict:
-        for name in found:
+        for name in watched(found):
             match.pop(name, None)

@@ -1,4 +1,8 @@
-"""Hostile expressions are refused or end, in bounded memory, off the host. Their time is printed, not judged."""
+"""Hostile expressions are refused or end within their time limit, in bounded memory, off the host.
+
+Time is CPU time of the evaluating thread, measured in the run's own process, as a multiple of the limit (1.5, and one
+step that cannot be interrupted); compiling is held against a plain mapping of the same size.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ def test_the_corpus_is_refused_or_ends_and_touches_nothing(record_property: Call
     record_property(
         "mapping", f"hostile corpus: {report['count']} expressions, {refused} refused, {report['memory']} MiB"
     )
-    assert report["count"] >= 400
+    assert report["count"] >= 700
     assert report["wrong"] == []
     assert report["touched"] == []
+    assert report["late"] == []
     assert report["memory"] < 1024

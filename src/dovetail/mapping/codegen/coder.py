@@ -98,7 +98,7 @@ class Base:
     """State and small services that the parts of the generator share."""
 
     def __init__(self, functions: Mapping[str, Native], limits: Limits, dynamic: frozenset[str]) -> None:
-        self.out = Writer()
+        self.out = Writer(limits.tokens)
         self.functions = functions
         self.limits = limits
         #: names of built-ins that this evaluation's bindings hide

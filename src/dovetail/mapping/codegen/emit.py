@@ -10,6 +10,11 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from ..errors import MappingError
+from ..limits import spend
+
+#: characters of code for each token that an expression may have
+SHARE = 64
 #: a def is split off before Python's limit of 20 nested blocks, and before lines get too deep
 BLOCKS = 12
 INDENT = 40
@@ -32,7 +37,9 @@ class Def:
 class Writer:
     """Holds the defs, the constants and the objects of one program."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.room = tokens * SHARE
         self.main = Def("main", ["c", "B", "S"], None)
         self.current = self.main
         self.defs: dict[str, Def] = {}
@@ -46,6 +53,10 @@ class Writer:
     def emit(self, line: str) -> None:
         here = self.current
         here.lines.append((here.indent, line, self.ident))
+        spend(1)
+        self.room -= len(line) + here.indent
+        if self.room < 0:
+            raise MappingError("S0503", position=0, start=0, value=self.tokens)
 
     def temp(self, prefix: str = "t") -> str:
         self.count += 1

@@ -16,6 +16,9 @@ from .trail import Trail
 SETTLED = ("flat", "str", "num", "bool", "obj", "fun", "null", "list", "cons", "tuples")
 #: indentation from which on code goes into a def of its own
 DEEP = 60
+#: nodes whose evaluation takes time, and how many of them lie between two looks at the clock
+BUSY = frozenset(("path", "function", "apply", "binary", "wildcard", "descendant", "group"))
+OFTEN = 100
 #: nodes that hand on a value that has been settled
 PASSING = ("variable", "block", "condition", "bind", "parent")
 
@@ -55,7 +58,20 @@ class Coder(Operators, Objects, Paths, Calls):
             result = self.refined(node, ctx)
         self.straight = straight
         self.depth -= 1
+        if node.type in BUSY:
+            self.since += 1
+            if self.since >= OFTEN:
+                self.look()
         return result
+
+    #: nodes that were emitted since code last looked at the clock
+    since = 0
+
+    def look(self) -> None:
+        """Long code without a loop charges its length as well."""
+        self.emit(f"S.left -= {self.since}")
+        self.emit("if S.left < 0: S.tick()")
+        self.since = 0
 
     def apart(self, node: Node, ctx: Ctx) -> Val:
         """A node in a def of its own, as Python does not indent without end."""

@@ -29,7 +29,7 @@ class Objects(Base):
             if item.type == "unary" and item.value == "[":
                 self.emit(f"{found}.append({value.name})")
             else:
-                self.emit(f"extend({found}, {self.escape(value)})")
+                self.emit(f"extend(S, {found}, {self.escape(value)})")
         if simple and values and len(self.out.current.lines) == mark + 1 + len(values):
             # nothing but constants and names: one list display
             del self.out.current.lines[mark:]

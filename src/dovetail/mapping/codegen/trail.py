@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
+
+#: items of a list among which the one at fault is looked for
+SEARCHED = 100_000
 
 
 class Trail(NamedTuple):
@@ -33,7 +37,7 @@ class Trail(NamedTuple):
         for depth, item, items in self.loops:
             found, listed = values.get(item), values.get(items)
             if isinstance(listed, list):
-                index = next((place for place, one in enumerate(listed) if one is found), None)
+                index = next((place for place, one in enumerate(islice(listed, SEARCHED)) if one is found), None)
                 if index is not None:
                     places[depth] = f"[{index}]"
         text = "$" + places[0] if 0 in places else ""

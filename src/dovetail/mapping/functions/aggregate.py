@@ -11,6 +11,7 @@ from typing import Any
 from ..arithmetic import divide, rounded, tidy
 from ..comparing import exact
 from ..invoke import HOLE
+from ..limits import FEW, pieces, watched
 from ..values import LISTS, UNDEFINED, Exact
 from .declare import Declared, function
 
@@ -22,9 +23,9 @@ FUNCTIONS: list[Declared] = []
 def added(numbers: Any) -> Any:
     """The numbers' sum, added from left to right as doubles; integers stay integers as long as a double holds them."""
     total: Any = 0
-    if any(one.__class__ is Exact for one in numbers):
-        return Exact(sum(map(exact, numbers)))
-    for one in numbers:
+    if any(one.__class__ is Exact for one in watched(numbers)):
+        return Exact(sum(map(exact, watched(numbers))))
+    for one in watched(numbers):
         if one.__class__ is Decimal:
             one = float(one)
         total = total + one
@@ -33,9 +34,18 @@ def added(numbers: Any) -> Any:
 
 def quick_sum(numbers: Any) -> Any:
     """The sum of a list of ints and floats."""
-    if numbers.__class__ not in LISTS or not PLAIN.issuperset(map(type, numbers)):
+    if numbers.__class__ not in LISTS:
         return HOLE
-    total: Any = functools.reduce(operator.add, numbers, 0)
+    total: Any = 0
+    if len(numbers) <= FEW:
+        if not PLAIN.issuperset(map(type, numbers)):
+            return HOLE
+        total = functools.reduce(operator.add, numbers, 0)
+    else:
+        for piece in pieces(numbers):
+            if not PLAIN.issuperset(map(type, piece)):
+                return HOLE
+            total = functools.reduce(operator.add, piece, total)
     if total.__class__ is float:
         return tidy(total)
     return rounded(total)
@@ -59,13 +69,13 @@ def count(items: Any) -> Any:
 @function(FUNCTIONS, "<a<n>:n>", ("$max([5, 3, 7])", 7))
 def max_(numbers: Any) -> Any:
     """The greatest number of an array."""
-    return U if numbers is U or not numbers else max(numbers, key=ranked)
+    return U if numbers is U or not numbers else max(watched(numbers), key=ranked)
 
 
 @function(FUNCTIONS, "<a<n>:n>", ("$min([5, 3, 7])", 3))
 def min_(numbers: Any) -> Any:
     """The least number of an array."""
-    return U if numbers is U or not numbers else min(numbers, key=ranked)
+    return U if numbers is U or not numbers else min(watched(numbers), key=ranked)
 
 
 def ranked(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from .. import comparing, ordering, runtime
 from ..errors import MappingError
 from ..invoke import call
+from ..limits import FEW, pieces, watched
 from ..values import LISTS, NUMBERS, UNDEFINED, Seq
 from .declare import Declared, function
 
@@ -18,7 +19,7 @@ FUNCTIONS: list[Declared] = []
 def append(state: Any, one: Any, two: Any = U) -> Any:
     """Both arguments in one array; what is not an array is an array of one."""
     for value in (one, two):
-        if value.__class__ in LISTS and len(value) > 256:
+        if value.__class__ in LISTS and len(value) > FEW:
             state.cells(len(value))
     return runtime.append(one, two)
 
@@ -29,7 +30,7 @@ def reverse(state: Any, items: Any) -> Any:
     if items is U or len(items) <= 1:
         return items
     state.cells(len(items))
-    return list(items[::-1])
+    return list(items[::-1])  # a copy in one go is quicker than any look at the clock
 
 
 @function(FUNCTIONS, "<a:a>", stateful=True)
@@ -39,7 +40,7 @@ def shuffle(state: Any, items: Any) -> Any:
         return items
     state.cells(len(items))
     mixed = list(items)
-    for place in range(len(mixed) - 1, 0, -1):
+    for place in watched(range(len(mixed) - 1, 0, -1)):
         other = int(state.environment.random() * (place + 1))
         mixed[place], mixed[other] = mixed[other], mixed[place]
     return mixed
@@ -58,9 +59,12 @@ def sort(state: Any, items: Any, after: Any = U) -> Any:
     state.cells(len(items))
     if after is not U:
         return ordering.merge_sort(list(items), lambda one, two: comparing.truth(ask(state, after, one, two)))
-    if not all(one.__class__ in NUMBERS for one in items) and not all(one.__class__ is str for one in items):
+    kinds: set[type] = set()
+    for piece in pieces(items):
+        kinds.update(map(type, piece))
+    if not kinds <= NUMBERS and kinds != {str}:
         raise MappingError("D3070", index=1)
-    return sorted(items, key=comparing.plain)
+    return ordering.in_order(items, comparing.plain, False, items)
 
 
 def ask(state: Any, after: Any, one: Any, two: Any) -> Any:
@@ -78,14 +82,13 @@ def distinct(state: Any, items: Any) -> Any:
     found: list[Any] = Seq() if isinstance(items, Seq) else []
     seen: set[Any] = set()
     others: list[Any] = []
-    for one in items:
+    for one in watched(items):
         if one.__class__ is str:
             if one in seen:
                 continue
             seen.add(one)
         else:
-            state.charge(others)
-            if any(comparing.same(one, other) for other in others):
+            if any(comparing.same(one, other) for other in watched(others)):
                 continue
             others.append(one)
         found.append(one)
@@ -98,4 +101,4 @@ def zip_(state: Any, *arrays: Any) -> Any:
     if not all(one.__class__ in LISTS for one in arrays) or not arrays:
         return []
     state.cells(min(map(len, arrays)) * (len(arrays) + 1))
-    return [list(group) for group in zip(*arrays, strict=False)]
+    return [list(group) for group in zip(watched(arrays[0]), *arrays[1:], strict=False)]

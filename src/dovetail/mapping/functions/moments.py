@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+import re2  # type: ignore[import-untyped]
+
 from ..errors import MappingError
 from ..values import UNDEFINED
 from . import integers
@@ -333,8 +335,8 @@ def leap(year: int) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def pattern_of(picture: str) -> tuple[re.Pattern[str], tuple[Part, ...]]:
-    """The regular expression that reads what a picture shows."""
+def pattern_of(picture: str) -> tuple[Any, tuple[Part, ...]]:
+    """The regular expression that reads what a picture shows, on the linear engine unless it cannot backtrack."""
     parts = analyse(picture)
     pieces = []
     for part in parts:
@@ -352,7 +354,28 @@ def pattern_of(picture: str) -> tuple[re.Pattern[str], tuple[Part, ...]]:
             pieces.append("[a-zA-Z]+")
         else:
             raise MappingError("D3133", value=part.component)
-    return re.compile("".join(f"({piece})" for piece in pieces), re.I), parts
+    pattern = "".join(f"({piece})" for piece in pieces)
+    if separated(parts):
+        return re.compile(pattern, re.I), parts
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    return re2.compile(pattern, options), parts
+
+
+def separated(parts: tuple[Part, ...]) -> bool:
+    """Whether a text can be cut in one way only: between any two components stands a sign that is in neither."""
+    before: Part | None = None
+    for part in parts:
+        if part.literal is not None:
+            if part.literal.isascii() and not part.literal.isalnum():
+                before = None
+            continue
+        words = part.integer is not None and part.integer.primary == "words"
+        if words or (before is not None and before.width is None):
+            return len(parts) < 2
+        before = part
+    return True
 
 
 def parse_moment(state: Any, text: str, picture: str) -> Any:

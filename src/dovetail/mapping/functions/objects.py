@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from .. import comparing, runtime
+from ..limits import FEW, spend, watched
 from ..transform import copy
 from ..values import LISTS, UNDEFINED, Exact, Lambda, Seq
 from .declare import Declared, function
@@ -19,8 +20,11 @@ def keys(value: Any) -> Any:
     """The names of an object's fields, or of all the objects of an array together."""
     found = Seq()
     if value.__class__ in LISTS:
-        found.extend(dict.fromkeys(name for one in value for name in keys(one)))
+        spend(1)
+        found.extend(dict.fromkeys(name for one in watched(value) for name in keys(one)))
     elif isinstance(value, dict):
+        if len(value) > FEW:
+            spend(len(value))
         found.extend(value)
     return found
 
@@ -35,14 +39,14 @@ def lookup(value: Any, key: Any = U) -> Any:
 def spread(state: Any, value: Any) -> Any:
     """An object as an array of objects with one field each."""
     if value.__class__ in LISTS:
-        state.charge(value)
+        spend(1)
         parts: list[Any] = []
-        for one in value:
-            runtime.extend(parts, spread(state, one))
+        for one in watched(value):
+            runtime.extend(state, parts, spread(state, one))
         return parts if value else U
     if isinstance(value, dict):
         state.cells(len(value))
-        return Seq({name: one} for name, one in value.items())
+        return Seq({name: one} for name, one in watched(value.items()))
     return "" if isinstance(value, Lambda) else value
 
 
@@ -52,7 +56,7 @@ def merge(state: Any, objects: Any) -> Any:
     if objects is U:
         return U
     merged: dict[str, Any] = {}
-    for one in objects:
+    for one in watched(objects):
         if isinstance(one, dict):
             state.cells(len(one))
             merged.update(one)

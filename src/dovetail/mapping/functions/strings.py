@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import MappingError
 from ..invoke import HOLE, invoke
+from ..limits import PIECE, pieces, watched
 from ..regex import Regex, matches
 from ..values import LISTS, UNDEFINED, Seq
 from .declare import Declared, function
@@ -281,8 +282,8 @@ def split(state: Any, text: Any, separator: Any = U, limit: Any = U) -> Any:
     if separator is U:
         return [text]
     if separator.__class__ is str:
+        state.cells(text.count(separator) if separator else len(text))
         parts = text.split(separator) if separator else list(text)
-        state.cells(len(parts))
         return parts if limit is U else parts[: math.floor(limit)]
     parts = []
     at = 0
@@ -322,7 +323,9 @@ def join(state: Any, texts: Any, separator: Any = U) -> Any:
     if texts is U:
         return U
     between = "" if separator is U else separator
-    size = sum(map(len, texts)) + len(between) * len(texts)
+    size = sum(map(len, watched(texts))) + len(between) * len(texts)
     if size > 256:
         state.chars(size)
-    return between.join(texts)
+    if len(texts) <= PIECE:
+        return between.join(texts)
+    return between.join([between.join(piece) for piece in pieces(texts)])

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import MappingError
+from ..limits import watched
 from ..values import LISTS, SAFE, UNDEFINED, Exact
 
 _special = re.compile('[\\x00-\\x1f"\\\\\ud800-\udfff]')
@@ -113,10 +114,10 @@ def _write(state: Any, value: Any, parts: list[str], line: str) -> None:
     elif kind in SIMPLE:
         parts.append(SIMPLE[kind](value))
     elif kind is dict:
-        _charge(state, len(value))
+        _charge(state, 1)
         _write_object(state, value, parts, line)
     elif kind in LISTS:
-        _charge(state, len(value))
+        _charge(state, 1)
         _write_array(state, value, parts, line)
     else:
         parts.append("null" if value is UNDEFINED else '""')
@@ -132,7 +133,7 @@ def _charge(state: Any, count: int) -> None:
 def _write_object(state: Any, value: dict[str, Any], parts: list[str], line: str) -> None:
     inner = line + "  " if line else ""
     between = "{"
-    for key, one in value.items():
+    for key, one in watched(value.items()) if state is not None else value.items():
         if one is UNDEFINED:
             continue
         parts.append(between + inner + quoted(key) + (": " if line else ":"))
@@ -144,7 +145,7 @@ def _write_object(state: Any, value: dict[str, Any], parts: list[str], line: str
 def _write_array(state: Any, value: list[Any], parts: list[str], line: str) -> None:
     inner = line + "  " if line else ""
     between = "["
-    for one in value if state is None else state.turns(value):
+    for one in value if state is None else watched(value):
         parts.append(between + inner)
         _write(state, one, parts, inner)
         between = ","
