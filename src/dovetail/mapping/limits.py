@@ -29,7 +29,8 @@ class Limits:
     seconds: running time. depth: nested evaluation, as JSONata counts it. sequence: items in one list.
     text: characters in one string. size: cells built in all, where a list item is one cell and four characters are one.
     source: characters of the expression's text. tokens: names, numbers, texts and signs in it, a regular expression
-    counting for more; it bounds compiling, whose time grows evenly with it. evaluate: whether `$eval` may run text as an expression.
+    counting for more; it bounds compiling, whose time grows evenly with it. evaluate: whether `$eval` may run text as
+    an expression.
     """
 
     seconds: float = 1.0

@@ -151,7 +151,10 @@ def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
-    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts, or the longest text. Raises S0303 or S0304."""
+    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts (else the longest text).
+
+    Raises S0303 or S0304.
+    """
     translated = translate(pattern, "m" in flags)
     options = re2.Options()
     options.case_sensitive = "i" not in flags

@@ -447,7 +447,7 @@ def attempt(text: str, report: dict[str, Any] | None) -> tuple[float, float]:
         del value
     except MappingError as error:
         outcome = ("errors", error.code)
-        if error.line is None or not error.message or len(str(error)) > 1000 and error.code not in SPOKEN:
+        if error.line is None or not error.message or (len(str(error)) > 1000 and error.code not in SPOKEN):
             outcome = ("wrong", f"no place or message: {str(error)[:100]}")
     except BaseException as error:
         outcome = ("wrong", f"{type(error).__name__}: {error}"[:200])

@@ -403,7 +403,7 @@ SHARED = [
     "$match($substring($$.text, 0, 4900), /(?=a)a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?x/)",
     "$match($substring($$.text, 0, 250), /a{0,50}a{0,50}a{0,50}a{0,50}a{0,50}x/)",
     "$match($substring($$.text, 0, 250), /a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?x/)",
-    "$match($substring($$.text, 0, 4900), /(?=a)(a|aa|aaa)(a|aa|aaa)(a|aa|aaa)(a|aa|aaa)(a|aa|aaa)(a|aa|aaa)(a|aa|aaa)x/)",
+    "$match($substring($$.text, 0, 4900), /(?=a)" + "(a|aa|aaa)" * 7 + "x/)",
 ]
 #: texts that are dear to compile
 COMPILING = [

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import MappingError
+from ..limits import pieces
 from ..values import UNDEFINED
 from .declare import Declared, function
 
@@ -52,7 +53,7 @@ def encoded(text: Any, safe: str, name: str) -> Any:
     if text is U:
         return U
     try:
-        return quote(text, safe=safe)
+        return "".join([quote(piece, safe=safe) for piece in pieces(text)])
     except UnicodeEncodeError:
         raise MappingError("D3140", value=text, function=name) from None
 

@@ -55,7 +55,9 @@ def single(state: Any, items: Any, function_: Any = U) -> Any:
     if items is U:
         return U
     found = [
-        one for place, one in enumerate(watched(items)) if function_ is U or truth(asked(state, function_, one, place, items))
+        one
+        for place, one in enumerate(watched(items))
+        if function_ is U or truth(asked(state, function_, one, place, items))
     ]
     if len(found) != 1:
         raise MappingError("D3138" if found else "D3139")

@@ -68,6 +68,8 @@ ZEROS = (
     0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0,
     0xFF10,
 )  # fmt: skip
+#: longest text that is read as an integer
+LONGEST = 10_000
 #: more roman thousands than this are refused: the numeral's length grows with the number
 ROMAN_MOST = 5_000_000
 
@@ -288,6 +290,8 @@ def letters_value(text: str, first: str) -> int:
 
 def parse_integer(text: str, picture: Any) -> Any:
     """The integer that a text shows; raises D3130 for a picture of a numbering sequence."""
+    if len(text) > LONGEST:
+        raise MappingError("U1001", value=f"The text of an integer is longer than {LONGEST} characters")
     found = parsed(text, checked(picture))
     if found.__class__ is float:
         raise MappingError("D3030", value=text)
