@@ -372,7 +372,7 @@ def separated(parts: tuple[Part, ...]) -> bool:
                 before = None
             continue
         words = part.integer is not None and part.integer.primary == "words"
-        if words or (before is not None and before.width is None):
+        if words or (before is not None and (before.width is None or before.component == "f")):
             return len(parts) < 2
         before = part
     return True
