@@ -14,7 +14,7 @@ from .codegen.coder import Place
 from .codegen.trail import Trail
 from .errors import MappingError
 from .functions.registry import BUILTINS, native
-from .limits import Environment, Limits, State, running, spend, watched
+from .limits import Environment, Limits, State, Unwatched, running, spend, watched
 from .parser import parse
 from .values import UNDEFINED, Exact, Native
 
@@ -63,15 +63,12 @@ class Expression:
         try:
             if bindings and self._open:
                 return self._bound(input, bindings, environment)
-            if self._stateful:
-                before = running.state
-                running.state = state = State(self.limits, input, NOTHING, self, environment)
+            if not self._stateful:
                 try:
-                    value = self._run(input, NOTHING, state)
-                    return outside(value) if self._program.undefined_inside else value
-                finally:
-                    running.state = before
-            return self._run(input, NOTHING, None)
+                    return self._run(input, NOTHING, None)
+                except Unwatched:
+                    pass  # a long list after all: once more, with a clock
+            return self._watched(self._program, input, NOTHING, environment)
         except MappingError as error:
             self._place(error, self._program)
             raise
@@ -118,14 +115,19 @@ class Expression:
         given = bindings
         if not CALLABLE.isdisjoint(map(type, bindings.values())):
             given = {name: native(name, one) if type(one) in CALLABLE else one for name, one in bindings.items()}
+        try:
+            return self._watched(program, input, given, environment)
+        except MappingError as error:
+            self._place(error, program)
+            raise
+
+    def _watched(self, program: Program, input: Any, given: Mapping[str, Any], environment: Any) -> Any:
+        """Run with an account of its own."""
         before = running.state
         running.state = state = State(self.limits, input, given, self, environment)
         try:
             value = program.run(input, given, state)
             return outside(value) if program.undefined_inside else value
-        except MappingError as error:
-            self._place(error, program)
-            raise
         finally:
             running.state = before
 

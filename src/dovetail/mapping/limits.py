@@ -191,13 +191,17 @@ class Running(threading.local):
 running = Running()
 
 
+class Unwatched(Exception):
+    """An evaluation that was thought too small for an account met a long list."""
+
+
 def watched(items: Collection[Any]) -> Iterable[Any]:
     """Go over `items`, charging them to the evaluation; a long loop looks at the clock on its way."""
     if len(items) <= FEW:
         return items
     state = running.state
     if state is None:
-        return items
+        raise Unwatched
     state.left -= len(items)
     return state.turns(items)
 
@@ -215,14 +219,17 @@ def grown(found: Collection[Any], most: int) -> int:
     """Charge a list that grew beyond `most` while others were put into it. Answers when to be asked again."""
     state = running.state
     count = len(found)
-    if state is not None:
-        state.cells(count - most + PIECE)
+    if state is None:
+        raise Unwatched
+    state.cells(count - most + PIECE)
     return count + PIECE
 
 
 def pieces(items: Any) -> Iterable[Any]:
     """A list or range in slices, with a look at the clock before each."""
     state = running.state
+    if state is None and len(items) > PIECE:
+        raise Unwatched
     for start in range(0, len(items), PIECE):
         if state is not None:
             state.tick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .comparing import comparable, measured, plain
@@ -16,7 +16,7 @@ U = UNDEFINED
 Term = tuple[Callable[[Any], Any], bool]
 #: items, and characters of them, that Python sorts in one go
 HEAP = 1 << 16
-LETTERS = 1 << 20
+LETTERS = 1 << 22
 
 
 def ordered(items: list[Any], terms: tuple[Term, ...]) -> list[Any]:
@@ -47,7 +47,7 @@ def quick(items: list[Any], terms: tuple[Term, ...]) -> list[Any] | None:
     return [items[at] for at in watched(order)]
 
 
-def in_order(items: list[Any], key: Callable[[Any], Any], reverse: bool, keys: list[Any]) -> list[Any]:
+def in_order(items: list[Any], key: Callable[[Any], Any], reverse: bool, keys: Sequence[Any]) -> list[Any]:
     """Python's stable sort, with looks at the clock: many items are dealt out to heaps that are sorted one by one.
 
     keys: the same as `key` gives, in the order of `items`; used to weigh texts.
@@ -57,14 +57,19 @@ def in_order(items: list[Any], key: Callable[[Any], Any], reverse: bool, keys: l
         return merge_sort(items, descending(key) if reverse else ascending(key))
     if len(items) <= HEAP:
         return sorted(items, key=key, reverse=reverse)
-    marks = sorted(key(one) for one in items[:: HEAP >> 6])[32::32]
-    heaps: list[list[Any]] = [[] for _ in range(len(marks) + 1)]
+    marks = sorted({key(one) for one in items[:: HEAP >> 6]})
+    marks = marks[:: len(marks) // (len(items) // (HEAP >> 1)) or 1]
+    # heaps by turns lie between two marks and hold what is equal to one, and so is in order
+    heaps: list[list[Any]] = [[] for _ in range(2 * len(marks) + 1)]
     for one in watched(items):
-        heaps[bisect.bisect_right(marks, key(one))].append(one)
+        value = key(one)
+        heaps[bisect.bisect_left(marks, value) + bisect.bisect_right(marks, value)].append(one)
     found: list[Any] = []
-    for heap in reversed(heaps) if reverse else heaps:
-        spend(HEAP)
-        heap.sort(key=key, reverse=reverse)
+    for place in range(len(heaps) - 1, -1, -1) if reverse else range(len(heaps)):
+        heap = heaps[place]
+        if not place % 2:
+            spend(len(heap))
+            heap = sorted(heap, key=key, reverse=reverse) if len(heap) <= 2 * HEAP else in_order(heap, key, reverse, ())
         found.extend(heap)
     return found
 

@@ -7,22 +7,20 @@ such a pattern runs on Python's engine, on short texts only, and only if its rep
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
 
+from .backtracking import Ways, ways
 from .errors import MappingError
 from .limits import running, spend
 from .values import UNDEFINED, Function, is_function
 
 U = UNDEFINED
-#: longest text that a pattern on Python's engine may search
+#: longest text that any pattern may search
 SHORT = 5000
-#: steps of backtracking that one search on Python's engine may take
-STEPS = 25_000_000
 #: longest text that any harmless pattern may search on Python's engine, which starts quicker
 TINY = 256
 #: characters times instructions of a pattern that a search may meet for each second of the limit
@@ -33,7 +31,7 @@ _alone = re.compile("[\ud800-\udfff]")
 class Regex(Function):
     """A regular expression literal. As a function it answers the first match with `next` to go on, or UNDEFINED."""
 
-    __slots__ = ("engine", "linear", "pattern", "position", "short", "start")
+    __slots__ = ("engine", "pattern", "position", "short", "start", "ways")
 
     def __init__(self, pattern: str, flags: str, position: int = 0, start: int = 0) -> None:
         self.arity = 2
@@ -41,34 +39,34 @@ class Regex(Function):
         self.position = position
         self.start = start
         try:
-            self.engine, self.linear, self.short = compiled(pattern, flags)
+            self.engine, self.ways, self.short = compiled(pattern, flags)
         except MappingError as error:
             raise MappingError(error.code, position=position, start=start, **error.details) from None
 
-    def weigh(self, text: str) -> None:
-        """Charge a search of a long text, which cannot be interrupted; refuse one that could outlast the limit."""
+    def weigh(self, text: str) -> int:
+        """Charge a search, which cannot be interrupted; refuse one that could outlast the limit. Answers the charge."""
         state = running.state
-        if not self.linear:
-            if len(text) > self.short:
-                raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {self.short} characters")
-            spend(len(text))
-            return
-        if state is None or len(text) <= SHORT:
-            return
-        work = len(text) * self.engine.programsize
-        if work > WORK * state.limits.seconds:
-            most = int(WORK * state.limits.seconds / self.engine.programsize)
-            raise MappingError("U1001", value=f"/{self.pattern[:40]}/ on a text of more than {most} characters")
-        state.left -= work >> 14
-        if state.left < 0:
-            state.tick()
+        seconds = 1.0 if state is None else state.limits.seconds
+        cost = 1
+        if self.ways is not None:
+            most = self.ways.longest(seconds)
+            if len(text) > most:
+                raise MappingError("S0304", value=f"/{self.pattern}/ on a text of more than {most} characters")
+            cost += len(text)
+        elif len(text) > SHORT:
+            most = int(WORK * seconds / self.engine.programsize)
+            if len(text) > most:
+                raise MappingError("U1001", value=f"/{self.pattern[:40]}/ on a text of more than {most} characters")
+            cost += len(text) * self.engine.programsize >> 14
+        spend(cost)
+        return cost
 
     def found(self, text: str) -> bool:
         return self._search(text, 0) is not None
 
     def _search(self, text: str, at: int) -> Any:
         self.weigh(text)
-        if self.linear and self.short is not None and len(text) <= TINY:
+        if self.short is not None and len(text) <= TINY:
             return self.short.search(text, at)
         try:
             return self.engine.search(text, at)
@@ -102,8 +100,7 @@ class Regex(Function):
 
     def each(self, text: str) -> Iterator[dict[str, Any]]:
         """All matches in turn; a match of nothing behind the first is refused, as it would never end."""
-        self.weigh(text)
-        if self.linear and self.short is not None and len(text) <= TINY:
+        if self.short is not None and len(text) <= TINY:
             every = self.short.finditer(text)
         else:
             every = self.engine.finditer(text if text.isascii() else _alone.sub("\ufffd", text))
@@ -126,7 +123,7 @@ def described(found: Any) -> dict[str, Any]:
 def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str, Any]]:
     """The matches of a regular expression, or of a function that behaves like one."""
     if isinstance(matcher, Regex):
-        cost = 1 if matcher.linear else len(text)
+        cost = matcher.weigh(text)
         for one in matcher.each(text):
             state.left -= cost
             if state.left < 0:
@@ -150,8 +147,8 @@ def matches(state: Any, matcher: Any, text: str, name: str) -> Iterator[dict[str
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
-    """The engine for a pattern, whether it is linear, and a quicker one for tiny texts (else the longest text).
+def compiled(pattern: str, flags: str) -> tuple[Any, Ways | None, Any]:
+    """The engine for a pattern, how it backtracks if it is Python's, and a quicker one for tiny texts.
 
     Raises S0303 or S0304.
     """
@@ -163,17 +160,17 @@ def compiled(pattern: str, flags: str) -> tuple[Any, bool, Any]:
     lead = "(?m)" if "m" in flags else ""
     try:
         linear = re2.compile(lead + translated.replace("\\Z", "\\z"), options)
-        return linear, True, quick(translated, flags)
+        return linear, None, quick(translated, flags)
     except re2.error as error:
         problem = str(error)
     try:
         engine = re.compile(translated, (re.I if "i" in flags else 0) | (re.M if "m" in flags else 0))
     except (re.error, OverflowError, RecursionError) as error:
         raise MappingError("S0303", value=str(error)) from None
-    ways = backtracks(translated)
-    if ways is None:
+    found = ways(translated, "m" in flags)
+    if found is None:
         raise MappingError("S0304", value=f"/{pattern}/ ({problem})")
-    return engine, False, longest(ways)
+    return engine, found, None
 
 
 def quick(translated: str, flags: str) -> Any:
@@ -181,56 +178,12 @@ def quick(translated: str, flags: str) -> Any:
     if "i" in flags or "x{" in translated:
         return None
     try:
-        ways = backtracks(translated)
-        if ways is None or ways[0] > 1 or longest(ways) < 4 * TINY:
+        found = ways(translated, "m" in flags)
+        if found is None or found.longest(1.0) < 4 * TINY:
             return None
         return re.compile(translated, re.M if "m" in flags else 0)
     except (re.error, OverflowError, RecursionError):
         return None
-
-
-def longest(ways: tuple[int, int]) -> int:
-    """The longest text that a pattern may search on Python's engine, given how it backtracks."""
-    unbounded, product = ways
-    return min(SHORT, int((STEPS / product) ** (1 / (unbounded + 1))))
-
-
-def backtracks(pattern: str) -> tuple[int, int] | None:
-    """How many repeats are unbounded, and how many ways the bounded ones and the branches multiply to.
-
-    None if repeats are nested, or more than two are unbounded, or there are too many ways.
-    """
-    constants, parser = importlib.import_module("re._constants"), importlib.import_module("re._parser")
-
-    unbounded = 0
-    product = 1
-
-    def walk(items: Any, inside: bool) -> bool:
-        nonlocal unbounded, product
-        for operator, argument in items:
-            if operator in (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT):
-                low, high, body = argument
-                if inside or (high is not constants.MAXREPEAT and high > 50):
-                    return True
-                if high is constants.MAXREPEAT:
-                    unbounded += 1
-                else:
-                    product *= high - low + 1
-                if walk(body, True):
-                    return True
-            elif operator is constants.SUBPATTERN:
-                if walk(argument[3], inside):
-                    return True
-            elif operator is constants.BRANCH:
-                product *= len(argument[1])
-                if inside or any(walk(one, inside) for one in argument[1]):
-                    return True
-            elif operator in (constants.ASSERT, constants.ASSERT_NOT) and walk(argument[1], inside):
-                return True
-        return False
-
-    nested = walk(parser.parse(pattern), False)
-    return None if nested or unbounded > 2 or product > STEPS >> 10 else (unbounded, product)
 
 
 _piece = re.compile(r"\\u\{?([0-9a-fA-F]{4})\}?|\\c([A-Za-z])|\\.|\(\?<([A-Za-z_]\w*)>|\[\^?\]?|.", re.S)

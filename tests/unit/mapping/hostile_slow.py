@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-BIG = "[1..5e6]"
-LONG = "$pad('', 5e6, 'ab')"
+BIG = "big"
+LONG = "long"
 #: objects, texts and lists that share parts: far more to walk than was ever built
 WEB = "($f := function($x, $n){ $n = 0 ? $x : $f([$x, $x], $n - 1) }; $w := $f(0, 60); "
 NET = "($f := function($x, $n){ $n = 0 ? $x : $f({'a': $x, 'b': $x}, $n - 1) }; $w := $f(0, 60); $v := $f(0, 60); "
-DIGITS = "$join([1..2e5].$string($ * 7919 % 100003))"
+DIGITS = "$join(names[[0..9999]])"
 
 #: each over a long list
 OVER_LISTS = [
@@ -179,6 +179,72 @@ OVER_LISTS = [
     "%s.$length($$.text & $$.text)",
     "%s.($$.text = ($$.text & ''))",
 ]
+#: over many objects and over many texts
+OVER_ROWS = [
+    "rows.k",
+    "rows.z",
+    "rows.z.y",
+    "rows.k[-1]",
+    "rows[k = 5]",
+    "rows[k = 5 or v = 'y']",
+    "rows[v = 'x'][k = 1]",
+    "rows[-1].k",
+    "rows[[1..1e5]].k",
+    "rows.(k + 1)",
+    "rows.(k & v)",
+    "rows.{'k': k, 'v': v}",
+    "rows^(k)",
+    "rows^(>k)",
+    "rows^(v, >k)",
+    "rows^(z)",
+    "rows{v: k}",
+    "rows{$string(k): v}",
+    "rows@$x.$x.k",
+    "rows@$x.$$.rows@$y[$x.k = $y.k].$x.v",
+    "rows#$i.$i",
+    "rows#$i^(k).$i",
+    "rows.k.%.v",
+    "rows ~> |$|{'b': 1}|",
+    "rows ~> |$|{}, 'k'|",
+    "rows.*",
+    "rows.**",
+    "rows = rows",
+    "rows in rows",
+    "{'k': 1} in rows",
+    "$keys(rows)",
+    "$merge(rows)",
+    "$spread(rows)",
+    "$lookup(rows, 'k')",
+    "$distinct(rows)",
+    "$clone(rows)",
+    "$string(rows)",
+    "$reverse(rows)",
+    "$shuffle(rows)",
+    "$zip(rows, names)",
+    "$append(rows, names)",
+    "$sum(rows.k)",
+    "$max(rows.k)",
+    "$average(rows.k)",
+    "$boolean(rows.z)",
+    "$map(rows, function($r){ $r.k })",
+    "$filter(rows, function($r){ $r.k = 1 })",
+    "$single(rows, function($r){ $r.k = -1 })",
+    "$reduce(rows, function($a, $r){ $a + $r.k }, 0)",
+    "$sort(rows, function($a, $b){ $a.k > $b.k })",
+    "names^($)",
+    "names^(>$)",
+    "$sort(names)",
+    "$distinct(names)",
+    "$join(names, ',')",
+    "names{$: 1}",
+    "names = names",
+    "names[$ = '1']",
+    "'x' in names",
+    "names & ''",
+    "names.$uppercase()",
+    "names.$number()",
+    "names.$contains(/x/)",
+]
 #: each over a long text
 OVER_TEXTS = [
     "$length(%s)",
@@ -191,23 +257,23 @@ OVER_TEXTS = [
     "$substringBefore(%s, 'x')",
     "$substringAfter(%s, 'x')",
     "$contains(%s, 'abababx')",
-    "$contains(%s, /x/)",
-    "$contains(%s, /(a|b|ab)*x/)",
-    "$contains(%s, /(a.*b.*)x|y/)",
-    "$match(%s, /a/)",
-    "$match(%s, /(a)(b)/)",
-    "$match(%s, /a.*x|a/)",
-    "$match(%s, /a[^]*x|b/)",
-    "$replace(%s, /a/, 'x')",
-    "$replace(%s, /(a)/, '$1$1')",
-    "$replace(%s, /a/, function($m){ 'x' })",
+    "$contains(middle, /x/)",
+    "$contains(middle, /(a|b|ab)*x/)",
+    "$contains(middle, /(a.*b.*)x|y/)",
+    "$match(middle, /a/)",
+    "$match(middle, /(a)(b)/)",
+    "$match(middle, /a.*x|a/)",
+    "$match(middle, /a[^]*x|b/)",
+    "$replace(middle, /a/, 'x')",
+    "$replace(middle, /(a)/, '$1$1')",
+    "$replace(middle, /a/, function($m){ 'x' })",
     "$replace(%s, 'a', 'xyz')",
     "$replace(%s, 'a', '')",
-    "$replace(%s, /a.*x|a/, '')",
+    "$replace(middle, /a.*x|a/, '')",
     "$split(%s, '')",
     "$split(%s, 'a')",
-    "$split(%s, /a/)",
-    "$split(%s, /a.*x|b/)",
+    "$split(middle, /a/)",
+    "$split(middle, /a.*x|b/)",
     "$base64encode(%s)",
     "$base64decode(%s)",
     "$toBase64(%s)",
@@ -291,7 +357,7 @@ OVER_TEXTS = [
     "($a := %s; [1..1e5].$length($a & 'x'))",
     "($a := %s; [1..1e5].$uppercase($a))",
     "($a := %s; [1..1e5].$contains($a, 'x'))",
-    "($a := %s; [1..1e5].$contains($a, /x/))",
+    "($a := middle; [1..1e5].$contains($a, /x/))",
     "($a := %s; [1..1e5].$substring($a, 1))",
     "($a := %s; [1..1e5].$trim($a))",
     "($a := %s; [1..1e5].$hash($a))",
@@ -394,6 +460,9 @@ SHARED = [
     "($s := " + DIGITS + "; $match($s, /[02468].{30}x|1/))",
     "($s := " + DIGITS + "; $replace($s, /(?:[02468](.){200}|.)*x/, ''))",
     "($s := " + DIGITS + "; [1..1e5].$contains($s, /[02468].{10}x/))",
+    "$match(middle, /a[^]*x|a/)",
+    "$match($substring($$.text, 0, 500), /(?=a)a*a*x|a/)",
+    "($f := function($m){ $m.match = '' ? 1 : $f($m.next()) }; $r := /a[^]*x|a/; $f($r(middle)))",
     "($s := " + DIGITS + "; [1..1e5].$contains($substring($s, 0, 4900), /(?=a)[02468].*[13579].*x/))",
     "[1..1e5].$contains($$.text, /[02468].{30}x/)",
     "[1..1e5].$match($substring($$.text, 0, 4900), /(?=a)a.*a.*x/)",
@@ -448,7 +517,7 @@ COMPILING = [
 
 def slow() -> list[str]:
     """All of them, as texts of expressions."""
-    found = [*SHARED, *COMPILING]
+    found = [*SHARED, *COMPILING, *OVER_ROWS]
     for one in OVER_LISTS:
         found.append(one.replace("%s", BIG).replace("%%", "%"))
     for one in OVER_TEXTS:

@@ -1,7 +1,8 @@
 """Hostile expressions are refused or end within their time limit, in bounded memory, off the host.
 
-Time is CPU time of the evaluating thread, measured in the run's own process, as a multiple of the limit (1.5, and one
-step that cannot be interrupted); compiling is held against a plain mapping of the same size.
+Time is CPU time of the evaluating thread, also for the limit's clock. An evaluation may take 1.5 times its limit and
+one step that cannot be interrupted, measured in the same process; compiling is held against a plain mapping of as many
+tokens as are allowed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def test_the_corpus_is_refused_or_ends_and_touches_nothing(record_property: Call
     record_property(
         "mapping", f"hostile corpus: {report['count']} expressions, {refused} refused, {report['memory']} MiB"
     )
-    assert report["count"] >= 700
+    assert report["count"] >= 900
     assert report["wrong"] == []
     assert report["touched"] == []
     assert report["late"] == []

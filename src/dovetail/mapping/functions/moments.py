@@ -365,16 +365,16 @@ def pattern_of(picture: str) -> tuple[Any, tuple[Part, ...]]:
 
 def separated(parts: tuple[Part, ...]) -> bool:
     """Whether a text can be cut in one way only: between any two components stands a sign that is in neither."""
-    before: Part | None = None
+    open_ended = False
     for part in parts:
         if part.literal is not None:
-            if part.literal.isascii() and not part.literal.isalnum():
-                before = None
+            open_ended = open_ended and (not part.literal.isascii() or part.literal.isalnum())
             continue
-        words = part.integer is not None and part.integer.primary == "words"
-        if words or (before is not None and (before.width is None or before.component == "f")):
-            return len(parts) < 2
-        before = part
+        integer = part.integer
+        if open_ended or (integer is not None and integer.primary == "words"):
+            return False
+        decimal = integer is not None and integer.primary == "decimal" and part.component not in "Zzf"
+        open_ended = not decimal or part.width is None
     return True
 
 
