@@ -43,6 +43,7 @@ DATA = {
     "names": [str(i * 7919 % 100003) for i in range(MANY // 5)],
     "long": "ab" * (MANY // 4),
     "middle": "ab" * (MANY // 30),
+    "digits": "".join(str(i * 7919 % 100003) for i in range(MANY // 60)),
 }
 deep: Any = {}
 DATA["deep"] = deep

@@ -7,7 +7,6 @@ LONG = "long"
 #: objects, texts and lists that share parts: far more to walk than was ever built
 WEB = "($f := function($x, $n){ $n = 0 ? $x : $f([$x, $x], $n - 1) }; $w := $f(0, 60); "
 NET = "($f := function($x, $n){ $n = 0 ? $x : $f({'a': $x, 'b': $x}, $n - 1) }; $w := $f(0, 60); $v := $f(0, 60); "
-DIGITS = "$join(names[[0..9999]])"
 
 #: each over a long list
 OVER_LISTS = [
@@ -456,14 +455,14 @@ SHARED = [
     "($x := [1..1e5].($ * 7919 % 100003); $sort($append($append($x, $x), $append($x, $x))))",
     "($x := [1..1e4]; [1..1e4].$x{'a': $})",
     "($f := function($n){ $n > 0 ? $f($n - 1) : [1..1e7] }; $sum($f(100)))",
-    "($s := " + DIGITS + "; $contains($s, /[02468].{300}x/))",
-    "($s := " + DIGITS + "; $match($s, /[02468].{30}x|1/))",
-    "($s := " + DIGITS + "; $replace($s, /(?:[02468](.){200}|.)*x/, ''))",
-    "($s := " + DIGITS + "; [1..1e5].$contains($s, /[02468].{10}x/))",
+    "($s := digits; $contains($s, /[02468].{300}x/))",
+    "($s := digits; $match($s, /[02468].{30}x|1/))",
+    "($s := digits; $replace($s, /(?:[02468](.){200}|.)*x/, ''))",
+    "($s := digits; [1..1e5].$contains($s, /[02468].{10}x/))",
     "$match(middle, /a[^]*x|a/)",
     "$match($substring($$.text, 0, 500), /(?=a)a*a*x|a/)",
     "($f := function($m){ $m.match = '' ? 1 : $f($m.next()) }; $r := /a[^]*x|a/; $f($r(middle)))",
-    "($s := " + DIGITS + "; [1..1e5].$contains($substring($s, 0, 4900), /(?=a)[02468].*[13579].*x/))",
+    "($s := digits; [1..1e5].$contains($substring($s, 0, 4900), /(?=a)[02468].*[13579].*x/))",
     "[1..1e5].$contains($$.text, /[02468].{30}x/)",
     "[1..1e5].$match($substring($$.text, 0, 4900), /(?=a)a.*a.*x/)",
     "$match($substring($$.text, 0, 4900), /(?=a)a.*a.*x/)",
