@@ -51,7 +51,7 @@ class Walk:
         c = self.constants
         for operator, argument in items:
             if operator in (c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT):
-                self.repeat(*argument, inside)
+                self.repeat(argument, inside)
             elif operator is c.SUBPATTERN:
                 self.sequence(argument[3], inside)
             elif operator is c.ATOMIC_GROUP:
@@ -67,7 +67,8 @@ class Walk:
                 self.sequence(argument[1], inside)
                 self.here = before  # nothing goes back into a look-around that is done
 
-    def repeat(self, low: int, high: Any, body: Any, inside: bool) -> None:
+    def repeat(self, bounds: tuple[int, Any, Any], inside: bool) -> None:
+        low, high, body = bounds
         unbounded = high is self.constants.MAXREPEAT
         self.nested |= inside or (not unbounded and high > REPEATS)
         if unbounded:
