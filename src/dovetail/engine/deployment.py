@@ -16,13 +16,13 @@ from dovetail.engine.execute import Versions, versions_of
 from dovetail.engine.opening import Opening
 from dovetail.engine.recovery import Recovery
 from dovetail.errors import ProjectError
-from dovetail.sdk import Connection, Source
+from dovetail.sdk import Connection, Log, Source
 
 if TYPE_CHECKING:
     from dovetail.engine.engine import Engine
     from dovetail.engine.flow import FlowRun
 
-LOOK = 0.2  # seconds between two looks whether what was replaced is still in use
+LOOK, LONGEST = 0.2, 10.0  # seconds between two looks whether what was replaced is still in use: at first, at most
 
 
 class Closing(Protocol):
@@ -32,13 +32,18 @@ class Closing(Protocol):
 
 
 class Retired:
-    """Versions and connections that were replaced."""
+    """Versions and connections that were replaced. `leaving`: flows that go on with the connections of before."""
 
-    def __init__(self, flows: Sequence[tuple[FlowRun, Versions]], connections: Sequence[Connection]) -> None:
-        self._flows, self._connections = flows, connections
+    def __init__(
+        self, flows: Sequence[tuple[FlowRun, Versions]], connections: Sequence[Connection],
+        leaving: Sequence[FlowRun], log: Log,
+    ) -> None:  # fmt: skip
+        self._flows, self._connections, self._leaving, self._log = flows, connections, leaving, log
 
     def used(self) -> bool:
-        """Whether a message in memory runs on one of the versions."""
+        """Whether a message in memory runs on one of the versions, or a flow that leaves may need a connection."""
+        if self._connections and any(flow.leaving and not flow.finished() for flow in self._leaving):
+            return True
         for flow, versions in self._flows:
             compiled = set(map(id, versions.compiled()))
             if any(id(journey.version) in compiled for journey in flow.active.values()):
@@ -46,11 +51,13 @@ class Retired:
         return False
 
     async def close(self) -> None:
-        """Close everything; may be called twice."""
-        for _, versions in self._flows:
-            await versions.close()
-        for connection in self._connections:
-            await connection.close()
+        """Close everything; may be called twice. What cannot be closed is logged: nobody needs it any more."""
+        things: list[Closing] = [*(versions for _, versions in self._flows), *self._connections]
+        for thing in things:
+            try:
+                await thing.close()
+            except Exception as error:
+                self._log.error("close_failed", error=repr(error))
 
 
 class Deployment:
@@ -84,6 +91,11 @@ class Deployment:
     def _require(self) -> None:
         for name, definition in self._wanted.items():
             running = self._engine.flows.get(name)
+            if running is not None and running.leaving and running.reads_topic:
+                raise ProjectError(
+                    f"flow {name} reads a topic, and it left the project while the server ran: it comes back with a "
+                    "restart"
+                )
             if running is not None and _topic(running.definition) != _topic(definition):
                 raise ProjectError(
                     f"flow {name} reads {_topic(definition) or 'a source of its own'} now, before it was "
@@ -111,9 +123,13 @@ class Deployment:
         new = {name: definition.source for name, definition in self._wanted.items()}
         ending = [name for name, source in old.items() if _listens(source) and new.get(name) is not source]
         coming = [name for name, source in new.items() if _listens(source) and old.get(name) is not source]
-        for name in ending:
-            await engine.unlisten(name)
+        ended: list[str] = []
         try:
+            for name in ending:
+                ended.append(name)
+                await engine.unlisten(name)
+            if ending:
+                await engine.writer.barrier()  # what they remember is for those who come after them
             for name in coming:
                 source = new[name]
                 assert source is not None
@@ -125,7 +141,7 @@ class Deployment:
                 assert source is not None
                 with contextlib.suppress(Exception):
                     await source.close()
-            for name in ending:
+            for name in ended:
                 source = old[name]
                 assert source is not None
                 await source.open(Opening(engine, name))
@@ -143,11 +159,12 @@ class Deployment:
                 engine.dismiss(flow)
                 continue
             replaced.append((flow, flow.versions))
-            flow.definition, flow.versions = wanted, self._versions[name]
+            flow.definition, flow.versions, flow.leaving = wanted, self._versions[name], False
         before, engine.application = engine.application, self._next
         engine.targets.limit(self._next.rates)
         kept = set(map(id, self._next.connections.values()))
-        return Retired(replaced, [each for each in before.connections.values() if id(each) not in kept])
+        unneeded = [each for each in before.connections.values() if id(each) not in kept]
+        return Retired(replaced, unneeded, [flow for flow in engine.flows.values() if flow.leaving], engine.log)
 
     async def _begin(self, added: Sequence[FlowRun]) -> None:
         """Start flows that did not run before; they may have messages from an earlier time."""
@@ -166,10 +183,13 @@ class Deployment:
             flow.pump_soon()
         for flow in added:
             flow.timer.start()
+        engine.alarms.start()
 
     async def _retire(self, retired: Retired) -> None:
-        while retired.used():  # noqa: ASYNC110 (they end in many places)
-            await asyncio.sleep(LOOK)
+        pause = LOOK
+        while retired.used():
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST)
         if retired in self._engine.retired:
             self._engine.retired.remove(retired)
             await retired.close()

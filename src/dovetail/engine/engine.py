@@ -112,8 +112,10 @@ class Engine:
             await source.close()
 
     def dismiss(self, flow: FlowRun) -> None:
-        """The flow is no longer wanted: it finishes what it has and takes nothing new."""
-        definition = flow.definition
+        """The flow is no longer wanted: it finishes what it has and takes nothing new. May be called twice."""
+        if flow.leaving:
+            return
+        flow.leaving, definition = True, flow.definition
         flow.definition = FlowDefinition(flow.name, definition.current, None, definition.load)
         if flow.reads_topic:
             flow.behind = False

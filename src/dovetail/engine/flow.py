@@ -19,7 +19,7 @@ from dovetail.engine.execute import Compiled, versions_of
 from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
 from dovetail.engine.lanes import PARTS, Lanes
-from dovetail.engine.memo import Meta, message_id, unpack, unpack_meta
+from dovetail.engine.memo import Memo, Meta, message_id, unpack, unpack_meta
 from dovetail.engine.saga import Sagas
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
@@ -64,6 +64,7 @@ class FlowRun:
         self.gated_by: str | None = None  # the target that holds the flow back
         self.pauses = 0  # messages paused since the last one got through
         self._expecting = False
+        self.leaving = False  # it is in the project no more, and finishes what it has
         self.recovering = False  # earlier messages of a key may not have been offered their place yet
         self._unread: list[str] = []  # keys whose held messages wait for that, or until what was before them is read
 
@@ -166,6 +167,8 @@ class FlowRun:
         number = memo.version if memo is not None and memo.version else entry.version
         if progress is None and self.versions.moved:
             number = self._moved(entry)
+            if number != entry.version:
+                memo = Memo(version=number)  # further attempts are made there, too
         version = self.versions.get(number) if number else self.versions.chosen(message)
         key = entry.key if progress is None else progress.key
         message.key = key.removeprefix(PARTS) if key is not None else None
@@ -318,6 +321,10 @@ class FlowRun:
             journey.outbox = None
         now = self.engine.clock.now_ms()
         self.engine.writer.put_late(self.number, journey.seq, partial(journey.row, self.number, State.RUNNING, now))
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to do, in memory or on disk."""
+        return not self.active and not self.behind and not self.engine.store.progress.pending(self.number)
 
     # --- the pump ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,176 @@
+"""Another application in the place of the one that runs: what was replaced lives as long as somebody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dovetail.catalog import Catalog
+from dovetail.engine.definition import Application
+from dovetail.errors import ProjectError, Retry
+from dovetail.sdk import Message
+from dovetail.store.base import State
+from dovetail.testkit.steps import FakeBuild
+
+CATALOG = Catalog.builtin()
+WORDS = {name: CATALOG.step(name) for name in CATALOG.names("step")}
+
+
+class Link:
+    """A connection that says whether it is open."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.opened, self.fails, self.config = False, fails, SimpleNamespace()
+
+    async def open(self, context: Any) -> None:
+        self.opened = True
+
+    async def close(self) -> None:
+        self.opened = False
+        if self.fails:
+            raise OSError("gone already")
+
+
+async def deploy(rig: Any) -> None:
+    await rig.engine.deploy(Application(list(rig.flows.values()), rig.connections, rig.rates))
+    for flow in rig.flows.values():
+        if flow.source.topic is None:
+            await flow.source.ran.wait()
+
+
+async def test_a_flow_of_a_topic_leaves_and_others_are_deployed_after_it(rig: Any) -> None:
+    """What has left once does not stand in the way of any later deployment."""
+    ran: list[tuple[int, Any]] = []
+
+    def flow(number: int) -> None:
+        rig.flow("f", rig.Apply("a", lambda m: ran.append((number, m.value))), number=number)
+
+    flow(1)
+    rig.flow("reads", rig.Apply("b", lambda m: None), topic="t")
+    await rig.start()
+    del rig.flows["reads"]
+    for number in (2, 3):
+        flow(number)
+        await deploy(rig)
+        await rig.put("f", "x")
+    await rig.ended("f", 2)
+    assert ran == [(2, "x"), (3, "x")]
+    rig.flow("reads", rig.Apply("b", lambda m: None), topic="t")
+    with pytest.raises(ProjectError, match="it left the project while the server ran: it comes back with a restart"):
+        await deploy(rig)
+
+
+async def test_a_flow_that_leaves_finishes_what_it_has_on_its_own_connections(rig: Any) -> None:
+    link, tries = Link(), list[bool]()
+
+    async def act(message: Message, context: Any) -> None:
+        tries.append(link.opened)
+        if len(tries) == 1:
+            raise Retry("later", after=60.0)
+
+    rig.flow("stays", rig.Apply("b", lambda m: None))
+    rig.flow("f", rig.Act("a", act))
+    rig.connections = {"erp": link}
+    await rig.start()
+    await rig.put("f", 1)
+    await rig.until(lambda: rig.states("f")["waiting"] == 1)
+    del rig.flows["f"]
+    rig.connections = {}
+    await deploy(rig)
+    await rig.until(lambda: rig.states("f") == {"done": 1})
+    assert tries == [True, True], "the second attempt found its connection open"
+    await rig.until(lambda: not link.opened, 120.0)
+
+
+async def test_a_connection_that_does_not_close_stops_nobody(rig: Any) -> None:
+    bad, good = Link(fails=True), Link()
+    rig.flow("f", rig.Apply("a", lambda m: None))
+    rig.connections = {"bad": bad, "good": good}
+    await rig.start()
+    rig.connections = {}
+    await deploy(rig)
+    await rig.until(lambda: not rig.engine.retired and not good.opened)
+    await rig.put("f", 1)
+    await rig.ended("f", 1)
+    assert rig.engine.failure is None
+
+
+async def test_a_flow_that_comes_back_remembers_when_its_groups_are_complete(rig: Any) -> None:
+    def flow() -> None:
+        rig.flow("f", FakeBuild(words=WORDS, flow="f").make({"aggregate": "k", "within": "1h"}))
+
+    flow()
+    rig.flow("other", rig.Apply("b", lambda m: None))
+    await rig.start()
+    await rig.put("f", {"k": 1})
+    await rig.ended("f", 1)
+    left = rig.flows.pop("f")
+    await rig.restart()
+    rig.flows["f"] = left
+    await deploy(rig)
+    await rig.until(lambda: rig.states("f") == {"done": 2}, 4000.0)
+
+
+async def test_what_a_source_remembers_is_on_disk_before_its_successor_opens(rig: Any) -> None:
+    """Otherwise it would bring again what the first one brought."""
+    seen: list[Any] = []
+
+    class Counting(type(_inlet(rig))):  # type: ignore[misc]
+        async def open(self, context: Any) -> None:
+            self.context = context
+            seen.append(context.marked("at"))
+            await super().open(context)
+
+        async def close(self) -> None:
+            if self.ran.is_set():
+                self.context.mark("at", 7)
+            await super().close()
+
+    rig.disk_takes = lambda: 0.1
+    rig.flow("f", rig.Apply("a", lambda m: None), source=Counting())
+    await rig.start()
+    rig.flow("f", rig.Apply("a", lambda m: None), source=Counting())
+    await deploy(rig)
+    assert seen == [None, 7]
+
+
+def _inlet(rig: Any) -> Any:
+    rig.flow("made", rig.Apply("a", lambda m: None))
+    return rig.flows.pop("made").source
+
+
+async def test_a_message_that_was_moved_stays_where_it_went(rig: Any) -> None:
+    """It began on the other version, so its further attempts are made there, too."""
+    ran: list[int] = []
+    gate = asyncio.Event()
+
+    def flow(number: int, **more: Any) -> None:
+        async def act(message: Message, context: Any) -> None:
+            if number == 1:
+                await gate.wait()
+            ran.append(number)
+            if ran.count(2) == 1 and number == 2:
+                raise Retry("later", after=60.0)
+
+        rig.flow("f", rig.Act("a", act), number=number, concurrency=1)
+
+    flow(1)
+    await rig.start()
+    await rig.put("f", *range(1))
+    await rig.until(lambda: rig.engine.flows["f"].running == 1)
+    [second] = await rig.put("f", "second")
+    await rig.crash()
+    gate.set()
+    flow(2)
+    definition = rig.flows["f"]
+    rig.flows["f"] = type(definition)(
+        definition.name, definition.current, definition.source, definition.load, moved={1: 2}
+    )
+    await rig.start()
+    await rig.until(lambda: rig.states("f") == {"done": 2})
+    assert set(ran) == {2}, "no attempt was made on the version it had left"
+    assert rig.memo("f", second).version == 2
+    assert rig.state("f", second) is State.DONE
