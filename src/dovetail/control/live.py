@@ -74,8 +74,7 @@ class Live:
         running = self._engine.flows.get(flow)
         if running is None:
             return ()
-        on_its_way = self._engine.writer.moves.progress
-        return {*running.active, *(seq for number, seq in on_its_way if number == running.number)}
+        return running.active.keys() | self._engine.writer.on_their_way(running.number)
 
     async def deploy(self) -> None:
         application = self.candidate(register=True)

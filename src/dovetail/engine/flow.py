@@ -128,9 +128,9 @@ class FlowRun:
     def fresh(self, entry: Entry | Row, message: Message | None = None) -> Journey | None:
         """Bring a message into memory for the first time. None if it is not to be run: it has its row then."""
         try:
-            journey = self.journey(entry, message)
             if self.reads_topic and self._foreign(entry):
                 return None
+            journey = self.journey(entry, message)
         except Exception as error:
             row = Progress(self.number, entry.seq, State.FRESH, entry.at, attempt=1)
             self.settle.unloadable(entry, row, unloaded(error))

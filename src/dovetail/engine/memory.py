@@ -30,14 +30,13 @@ class Slot:
 
     def put(self, value: Any, due: int | None = None) -> None:
         """Another head. `due` as in the store."""
+        data = self._keeper.codec.encode(value)
         if self.value is None:
             self._keeper.count(self, 1)
         self.value = value
         if due is not None:
             self.due = due
-        self._keeper.change(self, 0, self._keeper.codec.encode(value))
-        if due:
-            self._keeper.armed(due)
+        self._keeper.change(self, 0, data)
 
     def set(self, number: int, value: bytes | None) -> None:
         """One of the list; None takes it away."""
@@ -74,7 +73,8 @@ class Slot:
 
 
 class Keeper:
-    """The memory of all flows. `moves` gives what the next commit writes, `armed` is told of every time that is set."""
+    """The memory of all flows. `moves` gives what the next commit writes, `armed` is told of every time that is set,
+    once the store knows it."""
 
     most = 8192  # keys at hand; those that are flushed can be read again
 
@@ -125,4 +125,6 @@ class Keeper:
     def _flushed(self, batch: list[tuple[Slot, Memory]]) -> None:
         for slot, change in batch:
             slot.flushed(change)
+            if change.due and change.due == slot.due:
+                self.armed(change.due)
         batch.clear()

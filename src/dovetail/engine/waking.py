@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dovetail.engine.context import RunContext
 from dovetail.engine.signals import EVENTS, SHARED
+from dovetail.errors import ProjectError
 from dovetail.store.base import ENDED, Memory, State
 
 if TYPE_CHECKING:
@@ -140,12 +141,15 @@ class Alarms:
 
     def _step(self, flow: FlowRun, row: Memory) -> None:
         """On the version that last wrote it; on the current one if that is gone. What a nested step remembers, or one
-        that is gone, is forgotten."""
+        that is gone, is forgotten, but no messages: they wait until a version has the step again."""
         slot = self._engine.keeper.slot(row.flow, row.scope, row.key)
         try:
             version = flow.versions.get(slot.version)
-        except Exception:
+        except Exception as error:
             version = flow.versions.current
+            if row.scope not in version.index and slot.items():
+                text = f"the current version has no step {row.scope}, and version {slot.version} cannot be loaded"
+                raise ProjectError(f"{text}: {error}") from error
             slot.version = version.number
         index = version.index.get(row.scope)
         if index is None:

@@ -93,6 +93,7 @@ class Writer:
         self._store, self._clock, self._observer, self._hook, self._log = store, clock, observer, hook, log
         self._units: list[Unit] = []
         self._in_hand: list[Unit] = []  # in the commit under way
+        self._under_way = Moves()  # those of the commit under way
         self.moves = Moves()
         self.waiting = self.waiting_bytes = 0  # entries at the doors that no commit has taken yet
         self.available = True
@@ -132,6 +133,10 @@ class Writer:
         self._urgent = True
         self._no_more()
         self._wake.set()
+
+    def on_their_way(self, flow: int) -> set[int]:
+        """The messages of a flow whose rows are not on disk yet."""
+        return {seq for moves in (self._under_way, self.moves) for number, seq in moves.progress if number == flow}
 
     async def barrier(self) -> None:
         """Return when everything queued up to now has been flushed."""
@@ -219,7 +224,7 @@ class Writer:
 
     async def _commit(self) -> None:
         units, moves, work = self._take()
-        self._in_hand = units
+        self._in_hand, self._under_way = units, moves
         if units or moves.changes() or not self.available:
             started = self._clock.monotonic()
             try:
@@ -234,6 +239,7 @@ class Writer:
 
     def _committed(self, units: list[Unit], moves: Moves) -> None:
         """It stands on disk: say so."""
+        self._under_way = Moves()
         if not self.available:
             self.available = True
             self._observer.store(True, "")
@@ -254,7 +260,7 @@ class Writer:
     async def _put_back(self, units: list[Unit], moves: Moves, error: Unavailable) -> None:
         self._in_hand = []
         moves.follow(self.moves)
-        self.moves = moves
+        self.moves, self._under_way = moves, Moves()
         if self.available:
             self.available = False
             self._observer.store(False, error.message)

@@ -117,10 +117,11 @@ class Assembly:
             if decided.canary == version:
                 trial = self._builder.version(name, version)
                 canary = Canary(trial, decided.percent, frozenset(decided.keys))
+        new = {current.number, canary.version.number if canary is not None else 0}  # theirs begin where they were put
+        moved = {old: now for old, now in self._deployed.moved(name).items() if old not in new}
         return FlowDefinition(
             name=name, current=current, source=source, load=load,
-            from_start=source.from_start if source is not None else False, text=text.digest, canary=canary,
-            moved=self._deployed.moved(name),
+            from_start=source.from_start if source is not None else False, text=text.digest, canary=canary, moved=moved,
         )  # fmt: skip
 
     def _number(self, name: str) -> int:

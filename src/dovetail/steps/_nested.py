@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
-from dovetail.sdk import Chain, Context, Dropping, InDoubt, Message, Paused, Retry, Throttled
+from dovetail.sdk import Chain, Context, Dropping, InDoubt, Message, Paused, Retry, Throttled, Waiting
 
 
 async def through(chain: Chain, message: Message, context: Context) -> Message:
@@ -37,9 +38,12 @@ def gravest(errors: Sequence[BaseException]) -> BaseException:
     return min(errors, key=_rank)
 
 
-def _rank(error: BaseException) -> int:
-    """Doubts are resolved first; a permanent failure beats those that would only be tried again in vain."""
+def _rank(error: BaseException) -> tuple[int, float]:
+    """Doubts are resolved first; a permanent failure beats those that would only be tried again in vain. Of several
+    that wait, the one whose time comes first."""
+    if isinstance(error, Waiting):
+        return 6, error.until if error.until is not None else math.inf
     for rank, kind in ((5, Paused), (4, Throttled), (3, Retry), (1, InDoubt)):
         if isinstance(error, kind):
-            return rank
-    return 2 if isinstance(error, Exception) else 0
+            return rank, 0.0
+    return (2 if isinstance(error, Exception) else 0), 0.0

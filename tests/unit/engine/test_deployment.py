@@ -174,3 +174,19 @@ async def test_a_message_that_was_moved_stays_where_it_went(rig: Any) -> None:
     assert set(ran) == {2}, "no attempt was made on the version it had left"
     assert rig.memo("f", second).version == 2
     assert rig.state("f", second) is State.DONE
+
+
+async def test_a_group_whose_version_is_gone_is_not_forgotten(rig: Any) -> None:
+    """Its members are done: nothing else knows of them."""
+    made = FakeBuild(words=WORDS, flow="f").make({"aggregate": "k", "within": "1m"})
+    rig.flow("f", made)
+    await rig.start()
+    await rig.put("f", {"k": 1})
+    await rig.ended("f", 1)
+    await rig.crash()
+    kept = rig.older["f"].pop(1)
+    rig.flow("f", rig.Apply("b", lambda m: None), number=2)
+    await rig.start()
+    await rig.until(lambda: any(event == "due_failed" for event, _ in rig.log.events))
+    rig.older["f"][1] = kept
+    await rig.until(lambda: rig.states("f") == {"done": 2}, 100.0)

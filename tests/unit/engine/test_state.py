@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dovetail.catalog import Catalog
+from dovetail.errors import Unavailable
 from dovetail.sdk import Rejected, Retry, Step
 from dovetail.store.base import State
 from dovetail.testkit.steps import FakeBuild
@@ -519,3 +520,36 @@ def flaky(dice: random.Random) -> Any:
             raise Retry("busy")
 
     return act
+
+
+async def test_of_two_that_wait_side_by_side_the_earlier_time_counts(rig: Any) -> None:
+    seen = Seen(rig)
+    late = {"wait": "b", "key": "k", "timeout": "1m"}
+    rig.flow("f", step(parallel=[{"wait": "a", "key": "k"}, late]), seen.step)
+    await rig.start()
+    [ref] = await rig.put("f", {"k": 1})
+    await rig.until(lambda: rig.state("f", ref) is State.DEAD, 100.0)
+    assert rig.progress("f", ref).reason == "timeout: b 1 did not come within 1m"
+
+
+async def test_a_group_is_complete_in_time_although_the_store_was_away_for_long(rig: Any) -> None:
+    """Nobody looks for its time before the store knows of it, and then somebody does."""
+    away, gate = asyncio.Event(), asyncio.Event()
+
+    async def act(message: Any, context: Any) -> None:
+        await gate.wait()
+
+    def hook(name: str) -> None:
+        if away.is_set():
+            raise Unavailable("no space")
+
+    rig.flow("f", rig.Act("a", act), step(aggregate="k", within="90s"))
+    rig.store_hook = hook
+    await rig.start()
+    await rig.put("f", {"k": 1})
+    await rig.until(lambda: rig.engine.flows["f"].running == 1)
+    away.set()
+    gate.set()
+    await asyncio.sleep(80)
+    away.clear()
+    await rig.until(lambda: rig.states("f") == {"done": 2}, 60.0)

@@ -271,3 +271,16 @@ async def test_a_row_that_tells_of_a_publication_is_never_written_without_it(rig
     assert seen == [1]
     rig.check("p")
     rig.check("s")
+
+
+async def test_parts_of_another_subscriber_are_none_of_a_flow_that_has_fewer_versions(rig: Any) -> None:
+    """They name a version of the flow that made them."""
+    rig.flow(
+        "cuts", rig.Cut("c", lambda m: [(1, None), (2, None)]), rig.Apply("a", lambda m: None), topic="t", number=3
+    )
+    rig.flow("reads", rig.Apply("b", lambda m: None), topic="t")
+    rig.flow("writes", rig.publish("p", "t"))
+    await rig.start()
+    await rig.put("writes", 1)
+    await rig.until(lambda: rig.states("cuts") == {"done": 3})
+    await rig.until(lambda: rig.states("reads") == {"done": 1, "discarded": 2})
