@@ -106,7 +106,7 @@ async def backlog(folder: Path, count: int) -> None:
     timed("fresh, a held half", lambda: progress.fresh(1, 1, 0))
     timed("pending", lambda: progress.pending(1))
     timed("blocked", lambda: sum(1 for _ in progress.blocked(1)))
-    timed("held, of one key", lambda: progress.held(1, "customer-77") is not None)
+    timed("held, of one key", lambda: bool(progress.held(1, "customer-77", 1)))
     timed("find, newest 50", lambda: len(progress.find(Query(1, 1))[0]))
     timed("find, newest 50 held", lambda: len(progress.find(Query(1, 1, states=[State.HELD]))[0]))
     timed("find, no dead letters", lambda: len(progress.find(Query(1, 1, states=[State.DEAD]))[0]))

@@ -29,6 +29,7 @@ from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.rehearsal import Rehearsal, rehearse
 from dovetail.engine.replay import StepTrace, replay
+from dovetail.engine.watchdog import FAILED, Watchdog
 from dovetail.errors import DovetailError, ProjectError
 from dovetail.gateway import Listener
 from dovetail.project.build import Builder, make_connections
@@ -54,6 +55,8 @@ class Options:
     admin_port: int = 8081
     log_format: str = "auto"
     drain_seconds: float = 30.0
+    stall_seconds: float = 30.0
+    memory: int = 0
 
 
 def load(folder: Path, environment: str, environ: Mapping[str, str]) -> Project:
@@ -116,6 +119,9 @@ class Server:
             engine, listener = await self._engine(project, telemetry, stack)
             await listener.start()
             stack.push_async_callback(listener.close)
+            watchdog = Watchdog(engine, log, stall=options.stall_seconds, memory=options.memory)
+            watchdog.start()
+            stack.callback(watchdog.stop)
             try:
                 await engine.start()
                 admin = await self._admin(project, engine, telemetry, stack)
@@ -137,7 +143,7 @@ class Server:
         telemetry.close()
         if engine.failure is not None:
             log.error("stopped", reason=str(engine.failure))
-            return 1
+            return FAILED
         log.info("stopped")
         return 0
 

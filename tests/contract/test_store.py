@@ -11,8 +11,10 @@ from dovetail.clock import SystemClock, SystemIds
 from dovetail.store.base import Store
 from dovetail.store.sqlite import SqliteStore
 from dovetail.testkit.store import Disk, MemoryStore
-from dovetail.testkit.store_suite import CHECKS
+from dovetail.testkit.store_parked_suite import CHECKS as PARKED
+from dovetail.testkit.store_suite import CHECKS as WHOLE
 
+CHECKS = WHOLE | PARKED
 Open = Callable[[], Awaitable[Store]]
 
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
         ApprovalOrder,
         DeployAnswer,
         DeployOrder,
+        Discarded,
+        DiscardOrder,
         DryRunAnswer,
         Journey,
         Page,
+        ParkedKey,
         RedriveAnswer,
         RedriveOrder,
         Search,
         Status,
+        UnparkOrder,
         VersionOrder,
         VersionsAnswer,
     )
@@ -92,6 +96,9 @@ class Desk(Protocol):
     def versions(self, flow: str) -> VersionsAnswer: ...
     def approvals(self, flow: str = "") -> list[ApprovalLine]: ...
     def approve(self, order: ApprovalOrder) -> ApprovalLine: ...
+    def parked(self, flow: str = "") -> list[ParkedKey]: ...
+    def unpark(self, order: UnparkOrder) -> ParkedKey: ...
+    def discard(self, order: DiscardOrder) -> Discarded: ...
 
 
 class AtRest:
@@ -149,6 +156,15 @@ class AtRest:
 
     def approve(self, order: ApprovalOrder) -> ApprovalLine:
         return self._runner.run(self._control.approve(order))
+
+    def parked(self, flow: str = "") -> list[ParkedKey]:
+        return self._control.parked(flow)
+
+    def unpark(self, order: UnparkOrder) -> ParkedKey:
+        return self._runner.run(self._control.unpark(order))
+
+    def discard(self, order: DiscardOrder) -> Discarded:
+        return self._runner.run(self._control.discard(order))
 
 
 def user() -> str:

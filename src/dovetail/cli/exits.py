@@ -6,6 +6,7 @@ import json
 import sys
 
 OK, PROBLEMS, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = range(6)
+FAILED = 70
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -15,6 +16,7 @@ MEANINGS = {
     UNREACHABLE: "server or store cannot be reached",
     NOT_FOUND: "not found",
     CONFLICT: "not possible as things stand",
+    FAILED: "the server could not go on: start it again",
     INTERRUPTED: "interrupted",
 }
 

@@ -82,6 +82,21 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
         "The decision is on disk when this returns, with who made it; the message goes on at once, or when the server "
         "runs again.",
     ),
+    "parked": (
+        "dovetail.cli.parked:parked",
+        "List the keys that stand still behind a dead letter.\n\n"
+        "That is what on_failure: {poison: park_key} or {poison: block} of their flow asks for.",
+    ),
+    "unpark": (
+        "dovetail.cli.parked:unpark",
+        "Let a parked key go on.\n\n"
+        "The messages that waited go on in their order; say with --failed what becomes of the one they waited for.",
+    ),
+    "discard": (
+        "dovetail.cli.parked:discard",
+        "End dead letters that nobody will send on.\n\n"
+        "They count as discarded from then on; who did it and why stand in the audit trail.",
+    ),
     "map": ("dovetail.cli.map:map_", "Evaluate a mapping on an input.\n\nNeeds no project and no server."),
     "connectors": (
         "dovetail.cli.connectors:connectors",

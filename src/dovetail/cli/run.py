@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ def run(
     env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev", store: Path | None = None,
     host: str = "127.0.0.1", port: int = 8080, admin_host: str = "127.0.0.1", admin_port: int = 8081,
     log: Literal["auto", "json", "console"] = "auto", drain: float = 30.0,
+    stall: float = 30.0, memory: str | None = None, supervise: bool = False,
 ) -> int:  # fmt: skip
     """Serve; the exit code is 0 after a drain.
 
@@ -39,13 +41,31 @@ def run(
         How log lines look on standard error; auto is console on a terminal, else JSON.
     drain
         Seconds that running work may take to end when the server is told to stop.
+    stall
+        Seconds that a message may keep all others from running before the server ends itself; 0 for ever. The next
+        start runs what was in flight one at a time, and a message that does it again becomes a dead letter.
+    memory
+        How much memory the server may use (512MB, 2GB) before it ends itself; from four fifths of it on each flow runs
+        one message at a time. Default: what the system allows its group, if it says.
+    supervise
+        Start the server again when it was killed or ended itself.
     """
     from dovetail.app import Options, serve
     from dovetail.errors import ProjectError
+    from dovetail.spec import Size
 
+    if supervise:
+        import asyncio
+
+        from dovetail.cli.supervise import supervise as parent
+        from dovetail.control.places import Places
+
+        address = Places.of(find_project(folder), store).server
+        return asyncio.run(parent([word for word in sys.argv[1:] if word != "--supervise"], address))
     options = Options(
         folder=find_project(folder), environment=env, store=store, host=host, port=port, admin_host=admin_host,
-        admin_port=admin_port, log_format=log, drain_seconds=drain,
+        admin_port=admin_port, log_format=log, drain_seconds=drain, stall_seconds=stall,
+        memory=Size.parse(memory) if memory else 0,
     )  # fmt: skip
     try:
         return serve(options)

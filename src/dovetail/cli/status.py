@@ -104,6 +104,8 @@ def _flow_row(flow: FlowStatus) -> list[str | Text]:
         split.append(f"  held back by {line(flow.waiting_for)}", "yellow")
     for step, count in flow.remembers.items():
         split.append(f"  {line(step)} remembers {count:,}", "dim")
+    if flow.parked:
+        split.append(f"  {flow.parked:,} keys parked", "yellow")
     dead = number(flow.dead)
     if flow.dead:
         dead.stylize("bold red")

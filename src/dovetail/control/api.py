@@ -14,7 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dovetail.control.access import problem
-from dovetail.control.answers import ApprovalOrder, DeployOrder, RedriveOrder, Search, VersionOrder
+from dovetail.control.answers import (
+    ApprovalOrder,
+    DeployOrder,
+    DiscardOrder,
+    RedriveOrder,
+    Search,
+    UnparkOrder,
+    VersionOrder,
+)
 from dovetail.control.desk import Control
 from dovetail.control.job import JobOrder
 from dovetail.control.vocabulary import Vocabulary
@@ -60,6 +68,9 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ("GET", "/api/approvals", "approvals", "What waits for a person's decision; flow."),
     ("POST", "/api/approve", "approve", "A decision: id, by, approve, comment, flow, step."),
     ("GET", "/api/versions/{flow}", "versions", "The versions of a flow, and how its messages fare on them."),
+    ("GET", "/api/parked", "parked", "Keys that stand still behind a dead letter; flow."),
+    ("POST", "/api/unpark", "unpark", "Let a parked key go on: by, flow, key, failed (redrive, discard, leave)."),
+    ("POST", "/api/discard", "discard", "Dead letters that nobody will send on: by, reason, ids."),
     ("GET", "/api/connectors", "connectors", "The words a project may use."),
     ("GET", "/api/connectors/{name}", "connector", "One of them; kind."),
     ("POST", "/api/drain", "drain", "Finish what is under way and end; answers 202 at once."),
@@ -159,6 +170,15 @@ class Api:
 
     async def versions(self, request: Request) -> Response:
         return _json(self._control.versions(request.path_params["flow"]))
+
+    async def parked(self, request: Request) -> Response:
+        return _json(self._control.parked(request.query_params.get("flow", "")))
+
+    async def unpark(self, request: Request) -> Response:
+        return _json(await self._control.unpark(await _order(request, UnparkOrder)))
+
+    async def discard(self, request: Request) -> Response:
+        return _json(await self._control.discard(await _order(request, DiscardOrder)))
 
     async def connectors(self, request: Request) -> Response:
         return _json(self._vocabulary.all())

@@ -16,13 +16,17 @@ from dovetail.control.answers import (
     ConnectorLine,
     DeployAnswer,
     DeployOrder,
+    Discarded,
+    DiscardOrder,
     DryRunAnswer,
     Journey,
     Page,
+    ParkedKey,
     RedriveAnswer,
     RedriveOrder,
     Search,
     Status,
+    UnparkOrder,
     VersionOrder,
     VersionsAnswer,
 )
@@ -100,6 +104,15 @@ class Remote:
 
     def approve(self, order: ApprovalOrder) -> ApprovalLine:
         return self._post("/api/approve", order, ApprovalLine)
+
+    def parked(self, flow: str = "") -> list[ParkedKey]:
+        return self._get(f"/api/parked?{urlencode({'flow': flow})}", list[ParkedKey])
+
+    def unpark(self, order: UnparkOrder) -> ParkedKey:
+        return msgspec.json.decode(self._ask("POST", "/api/unpark", msgspec.json.encode(order)), type=ParkedKey)
+
+    def discard(self, order: DiscardOrder) -> Discarded:
+        return msgspec.json.decode(self._ask("POST", "/api/discard", msgspec.json.encode(order)), type=Discarded)
 
     def connectors(self) -> list[ConnectorLine]:
         return self._get("/api/connectors", list[ConnectorLine])

@@ -10,23 +10,27 @@ import os
 from fnmatch import fnmatchcase
 
 from dovetail.clock import Clock
-from dovetail.control import approvals
+from dovetail.control import approvals, settling
 from dovetail.control.answers import (
     WORDS,
     ApprovalLine,
     ApprovalOrder,
     DeployAnswer,
     DeployOrder,
+    Discarded,
+    DiscardOrder,
     DryRunAnswer,
     FlowStatus,
     Journey,
     MessageLine,
     Page,
+    ParkedKey,
     RedriveAnswer,
     RedriveOrder,
     Search,
     Status,
     TargetStatus,
+    UnparkOrder,
     VersionOrder,
     VersionsAnswer,
     states,
@@ -36,6 +40,7 @@ from dovetail.control.hand import Depths, FlowPlace, Hand, places
 from dovetail.control.jobs import Jobs
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
+from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import message_id, parse_message_id, unpack
 from dovetail.engine.memory import REMEMBERS
 from dovetail.engine.settle import FOREVER
@@ -85,6 +90,8 @@ class Control:
                 word.removeprefix(REMEMBERS): n
                 for (flow, word), n in counts.items() if flow == place.number and word.startswith(REMEMBERS) and n
             },
+            parked=self.store.progress.parked_keys(place.number),
+            hot_keys={key.removeprefix(PARTS): n for n, key in self.hand.deepest(place.name)},
         )  # fmt: skip
 
     def depth(self) -> dict[str, dict[str, int]]:
@@ -240,6 +247,25 @@ class Control:
     def now(self) -> int:
         """The wall clock, in milliseconds."""
         return self._clock.now_ms()
+
+    # --- dead letters that nobody sends on ---------------------------------------------------------------------------
+
+    def parked(self, flow: str = "") -> list[ParkedKey]:
+        """Keys that stand still behind a dead letter, of one flow or of all."""
+        return settling.parked(self, flow)
+
+    async def unpark(self, order: UnparkOrder) -> ParkedKey:
+        """Let a parked key go on; the answer is how it was."""
+        async with self.turn:
+            return await settling.unpark(self, order)
+
+    async def discard(self, order: DiscardOrder) -> Discarded:
+        """Dead letters end as discarded, with who and why."""
+        async with self.turn:
+            work, answer = settling.discard(self, order)
+            if work.progress:
+                await self.hand.carry_out(work)
+            return answer
 
     # --- finding ---------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,11 @@ class Hand(Protocol):
         """The target that holds the flow back, or nothing."""
         ...
 
+    def deepest(self, flow: str) -> list[tuple[int, str]]:
+        """(messages that stand behind the head, lane) of the flow's five longest lanes, as far as this process saw
+        them come."""
+        ...
+
     def now_ms(self) -> int:
         """The time that a row's `next_at` is compared with."""
         ...
@@ -63,7 +68,8 @@ class Hand(Protocol):
         ...
 
     async def carry_out(self, work: Work) -> None:
-        """Commit these changes to messages that are not being worked on; they are picked up when they are due."""
+        """Commit these changes to messages that are not being worked on; they are picked up when they are due. Keys
+        that are let go (`parks`) go on at once."""
         ...
 
     async def tell(self, name: str, key: str, event: Any, audit: tuple[object, ...]) -> int:
@@ -190,6 +196,9 @@ class Resting:
 
     def waiting_for(self, flow: str) -> str:
         return ""
+
+    def deepest(self, flow: str) -> list[tuple[int, str]]:
+        return []
 
     def now_ms(self) -> int:
         return self._clock.now_ms()

@@ -50,6 +50,10 @@ class Live:
         running = self._engine.flows.get(flow)
         return (running.gated_by or "") if running is not None else ""
 
+    def deepest(self, flow: str) -> list[tuple[int, str]]:
+        running = self._engine.flows.get(flow)
+        return running.lanes.deepest(5) if running is not None else []
+
     def now_ms(self) -> int:
         return self._engine.steady_ms()
 
@@ -94,14 +98,19 @@ class Live:
         moves.memory += work.memory
         moves.audit += work.audit
         moves.marks.update(work.marks)
+        moves.parks.update(work.parks)
         for key, n in work.counts.items():
             moves.counts[key] = moves.counts.get(key, 0) + n
         if work.entries:
             self._engine.send_out([(entry, None) for entry in work.entries])
         writer.wake()
         await writer.barrier()
+        numbers = {flow.number: flow for flow in self._engine.flows.values()}
+        for number, lane in work.parks:
+            if number in numbers:
+                numbers[number].settle.let_go(lane)
         soonest: dict[int, int] = {}
-        for row in work.progress:
+        for row in (row for row in work.progress if row.state < State.DONE):
             soonest[row.flow] = min(row.next_at, soonest.get(row.flow, row.next_at))
         for flow in self._engine.flows.values():
             if flow.number in soonest:

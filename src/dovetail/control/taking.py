@@ -31,8 +31,9 @@ class Letter:
         return memo, memo.version or self.row.version
 
 
-def letter_at(control: Control, place: FlowPlace, seq: int) -> Letter:
-    """The dead letter with this journal number. Raises `Refused` when there is none."""
+def letter_at(control: Control, place: FlowPlace, seq: int, *, bodiless: bool = False) -> Letter:
+    """The dead letter with this journal number. Raises `Refused` when there is none, or none with a body unless it may
+    be `bodiless`."""
     id = message_id(control.store.uid, seq)
     row = control.store.journal.get(seq, place.number)
     progress = control.store.progress.get(place.number, seq)
@@ -41,12 +42,12 @@ def letter_at(control: Control, place: FlowPlace, seq: int) -> Letter:
     if progress is None or progress.state is not State.DEAD:
         state = WORDS[progress.state if progress is not None else State.FRESH]
         raise Refused(f"{id} is not a dead letter: it is {state}", status=409, code="not-dead")
-    if row.body is None:
+    if row.body is None and not bodiless:
         raise Refused(f"the body of message {id} is no longer kept", status=409, code="pruned")
     return Letter(place, row, progress)
 
 
-def letter_of(control: Control, id: str, flow: str) -> Letter:
+def letter_of(control: Control, id: str, flow: str, *, bodiless: bool = False) -> Letter:
     """The dead letter that an id means, in that flow or in the only one that has it as such. Raises `Refused`."""
     row = control.row(id)
     readers = [found for found in control.readers(row) if flow in ("", found[0].name)]
@@ -56,7 +57,15 @@ def letter_of(control: Control, id: str, flow: str) -> Letter:
     if len(dead) > 1:
         names = ", ".join(place.name for place in dead)
         raise Refused(f"{id} is a dead letter of several flows ({names}): say which", status=409, code="flow")
-    return letter_at(control, dead[0] if dead else readers[0][0], row.seq)
+    return letter_at(control, dead[0] if dead else readers[0][0], row.seq, bodiless=bodiless)
+
+
+def let_go(control: Control, work: Work, letter: Letter) -> None:
+    """A dead letter ends in this transaction: a key that is parked behind it goes on."""
+    number, key = letter.place.number, letter.progress.key
+    lane = control.store.progress.parked_lane(number, key) if key is not None else None
+    if lane is not None and lane.seq == letter.row.seq:
+        work.parks[number, lane.key] = None
 
 
 def mended(order: RedriveOrder, row: Row, body: bytes | None) -> bytes | None:
@@ -154,4 +163,5 @@ class Taking:
             Progress(place.number, row.seq, State.DISCARDED, now, was.attempt, reason=note, memo=was.memo)
         )
         self._count(place, State.DISCARDED, 1)
+        let_go(self._control, self.work, letter)
         return ["run_as_new", place.number, row.seq, self._order.by, letter.version()[1], version]

@@ -19,6 +19,7 @@ class Policy:
     retry_cap: float = 900.0
     max_attempts: int | None = None
     unsafe: Literal["retry", "park"] = "park"  # in doubt, and a repeat would be a second effect
+    poison: Literal["skip", "block", "park_key"] = "skip"  # what a dead letter means for later ones of its key
     crash_limit: int = 3  # in flight at that many crashes: a dead letter
     call_timeout: float = 30.0
     compensate_for: float = 86400.0  # how long after its first failure a compensation is retried

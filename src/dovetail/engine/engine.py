@@ -51,6 +51,7 @@ class Engine:
         self.open_doors = False
         self.dispatching = False
         self.recovering = False
+        self.tight = False  # memory is short: each flow runs one message at a time
         self._recovered = store.clean  # whether nothing of an earlier life is left to be looked at alone
         self.failure: BaseException | None = None
         self.ended = asyncio.Event()  # the engine cannot go on: see `failure`

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -263,6 +263,9 @@ class FlowRun:
 
     def _hold(self, journey: Journey) -> None:
         """To disk, behind the head of its lane. It counts as in memory until it is there."""
+        if journey.held:  # it is there still
+            self.forget(journey)
+            return
         journey.recorded = True
         journey.attempt -= 1  # this attempt has not begun
         row = journey.row(self.number, State.HELD, self.engine.clock.now_ms())
@@ -274,32 +277,60 @@ class FlowRun:
             self.pump_soon()
 
     def load_held(self, key: str) -> None:
-        """Fetch the next of a key from disk."""
+        """Fetch the next ones of a key from disk."""
         self.engine.spawn(self._next_held(key))
 
     async def _next_held(self, key: str) -> None:
-        """The next of a key from disk; claimed (its attempt counted) before it runs."""
+        """The next ones of a key from disk. The first is claimed (its attempt counted) before it runs; those behind it
+        are claimed by the commit that ends their predecessor."""
+        most = max(1, min(self.lanes.depth, (self.window - len(self.active)) // 4))
         while True:
             holds, offered = self.lanes.holds(key), self.offered()
             await self.engine.writer.barrier()
-            progress = self.engine.store.progress.held(self.number, key)
-            if progress is None and holds == self.lanes.holds(key):
+            rows = self.engine.store.progress.held(self.number, key, most)
+            if not rows and holds == self.lanes.holds(key):
                 break  # otherwise one was put behind this lane meanwhile, and may not be on disk yet
-            if progress is not None and (offered is None or progress.seq <= offered):
+            if rows and (offered is None or rows[0].seq <= offered):
                 break  # otherwise an earlier one may not be on disk yet
-            if progress is not None and self.offered() is not None:
+            if rows and self.offered() is not None:
                 self._unread.append(key)
                 return
-        self.lanes.loaded(key, progress.seq if progress is not None else 0)
-        journey = await self.load(progress) if progress is not None else None
+        if not rows:
+            self.lanes.loaded(key, 0)
+            return
+        self.lanes.loaded(key, rows[0].seq)
+        journey = await self.load(rows[0])
         if journey is not None:
+            self._line_up(row for row in rows[1:] if offered is None or row.seq <= offered)
             await self.begin_again([journey])
+
+    def _line_up(self, rows: Iterable[Progress]) -> None:
+        """Bring those behind a head into memory too, as far as they can be loaded and there is room."""
+        for progress in rows:
+            entry = self.engine.store.journal.get(progress.seq, self.number)
+            if progress.seq in self.active or entry is None or entry.body is None or self.full_of_bytes():
+                return
+            try:
+                journey = self.journey(entry, progress=progress)
+            except Exception:
+                return  # whatever it is: told when it is the first
+            journey.held = True
+            self.adopt(journey)
+            self.lanes.line_up(journey)
+
+    def claim_following(self, key: str) -> None:
+        """A head's end is about to be written: if the next one was loaded ahead of its turn, its claim goes with it."""
+        following = self.lanes.following(key)
+        if following is not None and following.held:
+            following.held = False
+            self.engine.writer.put(following.row(self.number, State.RUNNING, self.engine.clock.now_ms()))
 
     async def begin_again(self, journeys: list[Journey]) -> None:
         """Count the attempt durably, before any code of the flow runs; then run."""
         now = self.engine.clock.now_ms()
         for journey in journeys:
             self.adopt(journey)
+            journey.held = False
             self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
         await self.engine.writer.barrier()
         try:
@@ -338,7 +369,7 @@ class FlowRun:
         """How many messages may run at once: one while a target that holds the flow back is being probed."""
         if self.gated_by is not None and self.engine.targets[self.gated_by].breaker.position != "closed":
             return 1
-        return self.versions.current.policy.concurrency
+        return 1 if self.engine.tight else self.versions.current.policy.concurrency
 
     def pump(self) -> None:
         """Start batches while there is something ready and somebody free."""

@@ -23,8 +23,8 @@ class Journey:
     its lane."""
 
     __slots__ = (
-        "absorbed", "at", "attempt", "busy", "emitted", "floating", "key", "last", "memo", "message", "outbox",
-        "parent", "parts", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
+        "absorbed", "at", "attempt", "busy", "emitted", "floating", "held", "key", "last", "memo", "message",
+        "outbox", "parent", "parts", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,7 @@ class Journey:
         self.outbox: list[tuple[Entry, Message | None]] | None = None
         self.parts: list[Entry] | None = None
         self.recorded = False  # whether a row of progress speaks of it
+        self.held = False  # its row says HELD: it was loaded ahead of its turn, and must be claimed before it runs
         self.busy = False  # a run of it is under way
         self.last: bool | None = None  # what a step was told when it asked whether this is the last attempt
         self.floating = False  # its entry names no version (a topic's): its first row must

@@ -3,6 +3,7 @@ long."""
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 
@@ -13,22 +14,23 @@ PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place a
 
 class Lane:
     """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on
-    disk, `holds` how many were sent there, `loading` whether the first of them is being fetched."""
+    disk, `holds` how many were sent there, `loading` whether the first of them is being fetched. `parked`: the head
+    has failed for good, and by the flow's poison policy the others wait until somebody decides."""
 
-    __slots__ = ("head", "held", "holds", "loading", "queue", "waiting")
+    __slots__ = ("head", "held", "holds", "loading", "parked", "queue", "waiting")
 
     def __init__(self, head: int, held: bool = False, waiting: bool = False) -> None:
         self.head = head
         self.held = held
         self.waiting = waiting
-        self.loading = False
+        self.loading = self.parked = False
         self.holds = 0
         self.queue: deque[Journey] = deque()
 
 
 class Lanes:
     """The lanes of one flow. `hold` writes a journey to disk as HELD and forgets it; `load` fetches a key's first
-    held one."""
+    held ones."""
 
     depth = 64
 
@@ -44,6 +46,11 @@ class Lanes:
         bring back."""
         self._lanes[key] = Lane(head if waiting else 0, held=True, waiting=waiting)
 
+    def restore_parked(self, key: str, head: int) -> None:
+        """At start-up: the key stands still behind a message that failed."""
+        self.restore(key, head, waiting=True)
+        self._lanes[key].parked = True
+
     def restored_without_head(self) -> list[str]:
         """At start-up, after what was in flight has been offered: keys of which only held messages are left. They
         are being loaded from now on."""
@@ -51,6 +58,11 @@ class Lanes:
         for key in found:
             self._lanes[key].loading = True
         return found
+
+    def head(self, key: str) -> int:
+        """The number of a key's head, 0 if there is none."""
+        lane = self._lanes.get(key)
+        return lane.head if lane is not None else 0
 
     def holds(self, key: str) -> int:
         """How many messages of a key were sent to disk since it has a lane."""
@@ -77,6 +89,39 @@ class Lanes:
         """Whether somebody stands behind the key's head."""
         lane = self._lanes.get(key)
         return lane is not None and (bool(lane.queue) or lane.held)
+
+    def following(self, key: str) -> Journey | None:
+        """The next one behind the head, if it is in memory."""
+        lane = self._lanes.get(key)
+        return lane.queue[0] if lane is not None and lane.queue else None
+
+    def park(self, key: str, seq: int) -> bool:
+        """The head failed for good: those behind it wait on disk until somebody decides. False if it is no head."""
+        lane = self._lanes.get(key)
+        if lane is None or lane.head != seq:
+            return False
+        lane.parked = lane.waiting = True
+        while lane.queue:
+            self._to_disk(lane, lane.queue.popleft())
+        return True
+
+    def parked(self, key: str, seq: int) -> bool:
+        """Whether the lane stands still behind this one."""
+        lane = self._lanes.get(key)
+        return lane is not None and lane.head == seq and lane.parked
+
+    def unpark(self, key: str, seq: int) -> bool:
+        """Whether this head's lane stood still; it does no longer, and goes on at the head's `end`."""
+        lane = self._lanes.get(key)
+        if lane is None or lane.head != seq or not lane.parked:
+            return False
+        lane.parked = False
+        return True
+
+    def deepest(self, count: int) -> list[tuple[int, str]]:
+        """(how many stand behind the head as far as this process has seen them, key) of the longest lanes."""
+        depths = ((len(lane.queue) + lane.holds, key) for key, lane in self._lanes.items())
+        return heapq.nlargest(count, (pair for pair in depths if pair[0]))
 
     def wait(self, journey: Journey) -> None:
         """The head goes to disk to wait; those behind it follow, so that a long wait costs no memory."""
@@ -112,5 +157,12 @@ class Lanes:
         lane.loading = False
         if seq:
             lane.head = seq
+            lane.holds = max(0, lane.holds - 1)
         else:
-            del self._lanes[key]  # a lane with held messages queues none in memory
+            del self._lanes[key]  # a lane with held messages queues none but those that were loaded
+
+    def line_up(self, journey: Journey) -> None:
+        """One that was loaded together with the head takes its place behind it."""
+        lane = self._lanes[journey.key or ""]
+        lane.holds = max(0, lane.holds - 1)
+        lane.queue.append(journey)

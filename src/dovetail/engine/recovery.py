@@ -58,6 +58,11 @@ class Recovery:
         for key, first in progress.blocked(flow.number):
             row = progress.head(flow.number, key)
             flow.lanes.restore(key, row.seq if row is not None else first, row is not None)
+        after: str | None = None
+        while parked := progress.parked(flow.number, after, 1000):
+            for lane in parked:
+                flow.lanes.restore_parked(lane.key, lane.seq)
+            after = parked[-1].key
 
     async def _interrupted(self, flow: FlowRun) -> list[Journey]:
         rows = self._engine.store.progress.interrupted(flow.number)

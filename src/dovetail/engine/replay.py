@@ -207,6 +207,7 @@ async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[Ste
     context = Recorded(flow, memo, state >= Where.DONE, meta.emitted)
     traces: list[StepTrace] = []
     refused = bool(memo.history) and memo.history[-1].step == "door"
+    refused = refused or memo.crashes > 0  # it may kill this process too
     for step in version.chain.steps[row.start - bool(meta.emitted) :]:
         if message is None or refused:
             traces.append(StepTrace(step.id, kind(step), "pending"))

@@ -12,7 +12,7 @@ from dovetail.engine.memo import Attempt, Memo, pack, plain, readable, unpack, u
 from dovetail.engine.policies.retry import bounded, exhausted, next_sleep
 from dovetail.errors import DovetailError, InDoubt, MessageError, Paused, Refused, Rejected, Retry, Waiting
 from dovetail.sdk import Result
-from dovetail.store.base import Entry, Progress, Row, State
+from dovetail.store.base import Entry, Parked, Progress, Row, State
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -79,6 +79,8 @@ class Settler:
         if state is State.DEAD and journey.memo is not None:
             for effect in journey.memo.effects.values():
                 effect.refusal = ""  # whoever takes it up again has mended what was refused
+        if state is not State.DEAD:
+            _survived(journey)
         row = journey.row(flow.number, state, self._engine.clock.now_ms(), reason=readable(reason)[:1000])
         journey.busy = False
         journey.version.ended[state] += 1
@@ -87,9 +89,26 @@ class Settler:
             self._engine.send_out(journey.outbox)
         if journey.parent and not journey.redriven:
             self._part_ended(journey.parent)
+        if journey.key is not None:
+            self._lane_ends(journey.key, journey, state)
         self._engine.writer.put(row, state.word, partial(self._flushed, journey, state, reason))
         if journey.key is not None and flow.lanes.followed(journey.key):
             self._engine.writer.wake()
+
+    def _lane_ends(self, key: str, journey: Journey, state: State) -> None:
+        """What the same commit says of the journey's lane: it stands still, or the next one is claimed."""
+        lanes, poison = self._flow.lanes, journey.version.policy.poison
+        if state is State.DEAD and poison != "skip" and lanes.park(key, journey.seq):
+            self._park(key, journey.seq, poison)
+        else:
+            if lanes.unpark(key, journey.seq):
+                self._engine.writer.moves.parks[self._flow.number, key] = None
+            self._flow.claim_following(key)
+
+    def _park(self, key: str, seq: int, poison: str) -> None:
+        number, now = self._flow.number, self._engine.clock.now_ms()
+        self._engine.writer.moves.parks[number, key] = Parked(number, key, seq, now, poison == "block")
+        self._engine.writer.note(("parked", number, seq, key))
 
     def _flushed(self, journey: Journey, state: State, reason: str) -> None:
         """Its end is on disk: only now may the next one of its key begin."""
@@ -105,11 +124,20 @@ class Settler:
         engine.hook("after_outcome_commit")
 
     def _release(self, key: str | None, seq: int) -> None:
-        if key is not None:
-            following = self._flow.lanes.end(key, seq)
-            if following is not None:
-                self._flow.ready.append(following)
-                self._flow.pump_soon()
+        if key is None or self._flow.lanes.parked(key, seq):
+            return
+        following = self._flow.lanes.end(key, seq)
+        if following is not None and following.held:
+            self._engine.spawn(self._flow.begin_again([following]))
+        elif following is not None:
+            self._flow.ready.append(following)
+            self._flow.pump_soon()
+
+    def let_go(self, key: str) -> None:
+        """Somebody decided about the failed message that a lane stands still behind, and that is on disk."""
+        seq = self._flow.lanes.head(key)
+        if self._flow.lanes.unpark(key, seq):
+            self._release(key, seq)
 
     def split(self, journey: Journey) -> None:
         """The message waits for its parts, which are accepted in the same transaction."""
@@ -119,6 +147,7 @@ class Settler:
             return
         flow = self._flow
         self._engine.hook("before_split_commit")
+        _survived(journey)
         row = journey.row(flow.number, State.SPLIT, self._engine.clock.now_ms())
         flow.running -= 1
         journey.busy = False
@@ -155,6 +184,8 @@ class Settler:
             self._splits[parent] = left
             self._engine.writer.put(left, after=partial(self._settled_split, left))
             return
+        if row.key is not None and self._flow.lanes.unpark(row.key, row.seq):
+            self._engine.writer.moves.parks[row.flow, row.key] = None
         done = replace(row, state=State.DONE, at=now, parts=0, key=None)
         self._splits[parent] = done
         entry = self._engine.store.journal.get(parent)
@@ -235,6 +266,7 @@ class Settler:
         self._engine.hook("before_retry_commit")
         if journey.undoing:
             state = State.COMPENSATING
+        _survived(journey)
         row = journey.row(flow.number, state, self._engine.clock.now_ms(), next_at=next_at, reason=reason)
         flow.running -= 1
         journey.busy = False
@@ -278,6 +310,9 @@ class Settler:
         row = replace(progress, state=State.DEAD, at=now, next_at=0, reason=reason, memo=pack(memo))
         if entry is not None and entry.parent and not memo.redriven:
             self._part_ended(entry.parent)
+        poison = self._flow.versions.current.policy.poison
+        if progress.key is not None and poison != "skip" and self._flow.lanes.park(progress.key, progress.seq):
+            self._park(progress.key, progress.seq, poison)
         self._engine.writer.put(row, State.DEAD.word, partial(self._unloadable_flushed, progress, reason))
 
     def _unloadable_flushed(self, progress: Progress, reason: str) -> None:
@@ -297,6 +332,12 @@ class Settler:
         if len(memo.history) > FIRST_KEPT + LAST_KEPT:
             del memo.history[FIRST_KEPT]
         self._engine.observer.failed(self._flow.name, step, error.code, journey.message, error)
+
+
+def _survived(journey: Journey) -> None:
+    """It ran and the process lives: whatever killed it earlier was not this message."""
+    if journey.memo is not None:
+        journey.memo.crashes = 0
 
 
 def as_message_error(error: Exception) -> MessageError:

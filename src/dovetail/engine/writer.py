@@ -17,7 +17,7 @@ from dovetail.engine.failpoints import Hook
 from dovetail.engine.observer import Observer
 from dovetail.errors import Unavailable
 from dovetail.sdk import Log, Message
-from dovetail.store.base import Entry, Memory, Progress, Store, Work
+from dovetail.store.base import Entry, Memory, Parked, Progress, Store, Work
 
 After = Callable[[], None]
 Landed = tuple[Entry, Message | None]
@@ -43,7 +43,9 @@ class Unit(Protocol):
 class Moves:
     """The engine's own changes since the last commit."""
 
-    __slots__ = ("after", "audit", "claims", "counts", "edits", "entries", "marks", "memory", "progress", "refused")
+    __slots__ = (
+        "after", "audit", "claims", "counts", "edits", "entries", "marks", "memory", "parks", "progress", "refused",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.progress: dict[tuple[int, int], Progress | Callable[[], Progress]] = {}
@@ -53,6 +55,7 @@ class Moves:
         self.marks: dict[str, bytes] = {}
         self.memory: list[Memory] = []
         self.refused: list[tuple[Entry, Progress]] = []
+        self.parks: dict[tuple[int, str], Parked | None] = {}
         self.counts: dict[tuple[int, str], int] = {}
         self.audit: list[tuple[object, ...]] = []
         self.after: list[After] = []
@@ -64,7 +67,7 @@ class Moves:
         """Whether there is anything to write."""
         return bool(
             self.progress or self.entries or self.marks or self.claims or self.edits or self.counts or self.audit
-            or self.memory or self.refused
+            or self.memory or self.parks or self.refused
         )  # fmt: skip
 
     def follow(self, later: Moves) -> None:
@@ -76,6 +79,7 @@ class Moves:
         self.marks.update(later.marks)
         self.memory += later.memory
         self.refused += later.refused
+        self.parks.update(later.parks)
         for key, n in later.counts.items():
             self.counts[key] = self.counts.get(key, 0) + n
         self.audit += later.audit
@@ -217,6 +221,7 @@ class Writer:
             claims=moves.claims,
             marks=moves.marks,
             memory=moves.memory,
+            parks=moves.parks,
             counts=counts,
             audit=[*moves.audit, *state_changes(rows)],
         )

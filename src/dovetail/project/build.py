@@ -165,6 +165,6 @@ def policy_of(head: FlowFile) -> Policy:
     return Policy(
         retry_for=float(retry.for_), retry_base=float(retry.base), retry_cap=float(retry.cap),
         max_attempts=retry.attempts, unsafe=failure.in_doubt or "park", crash_limit=failure.crashes,
-        call_timeout=float(head.timeout), concurrency=head.concurrency,
+        poison=failure.poison, call_timeout=float(head.timeout), concurrency=head.concurrency,
         compensate_for=float(undo.for_), compensated=undo.then,
     )  # fmt: skip

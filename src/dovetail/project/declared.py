@@ -73,8 +73,11 @@ class OnFailure(Spec):
         help="When an operation that must not be repeated may or may not have happened: `park` keeps the message as a "
         "dead letter for a person, `retry` does it again.",
     )
-    poison: Literal["skip"] = field(
-        default="skip", help="What later messages of the same key do when one became a dead letter: go on."
+    poison: Literal["skip", "park_key", "block"] = field(
+        default="skip",
+        help="What later messages of the same key do when one became a dead letter. `skip`: they go on. `park_key`: "
+        "they wait in order until the dead letter was redriven with success or discarded, or a person unparks the key. "
+        "`block`: the same, but nobody can let them pass an unsettled dead letter. Other keys go on in any case.",
     )
     crashes: int = field(default=3, help="In flight at this many crashes of the process: a dead letter.", min=1)
 

@@ -106,6 +106,18 @@ class Memory:
 
 
 @dataclass(slots=True)
+class Parked:
+    """A key whose lane stands still behind a message that failed. `strict`: nobody may pass it while it is a dead
+    letter."""
+
+    flow: int
+    key: str
+    seq: int
+    at: int
+    strict: bool = False
+
+
+@dataclass(slots=True)
 class Row:
     """A journal entry read back. `body` may be None when only the attributes were asked for, or the body was pruned."""
 
@@ -130,6 +142,7 @@ class Work:
     the work stands all the same. `progress` rows replace what was there (the newest per (flow, seq) wins). `refused`
     are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
+    `parks` by (flow, key): the lane stands still from now on, or (None) goes on.
     `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted").
     `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
     """
@@ -141,6 +154,7 @@ class Work:
     claims: dict[int, tuple[int, int]] = field(default_factory=dict)  # flow -> (claimed up to, settled up to)
     marks: dict[str, bytes] = field(default_factory=dict)
     memory: list[Memory] = field(default_factory=list)  # in the order they were made: the later one wins
+    parks: dict[tuple[int, str], Parked | None] = field(default_factory=dict)
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
     audit: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -220,8 +234,8 @@ class Progresses(ABC):
         seq."""
 
     @abstractmethod
-    def held(self, flow: int, key: str) -> Progress | None:
-        """The first HELD row of a key."""
+    def held(self, flow: int, key: str, limit: int) -> list[Progress]:
+        """The first HELD rows of a key, in order."""
 
     @abstractmethod
     def head(self, flow: int, key: str) -> Progress | None:
@@ -231,6 +245,22 @@ class Progresses(ABC):
     @abstractmethod
     def blocked(self, flow: int) -> Iterator[tuple[str, int]]:
         """Every key with a row that is WAITING, IN_DOUBT, HELD, SPLIT or RUNNING, with its first number."""
+
+    @abstractmethod
+    def parked(self, flow: int, after: str | None, limit: int) -> list[Parked]:
+        """Keys that stand still, in order, those behind the key `after`."""
+
+    @abstractmethod
+    def parked_lane(self, flow: int, key: str) -> Parked | None:
+        """That key, if it stands still."""
+
+    @abstractmethod
+    def parked_keys(self, flow: int) -> int:
+        """How many keys stand still."""
+
+    @abstractmethod
+    def behind(self, flow: int, key: str) -> int:
+        """How many rows of a key are pending, whatever their state (counted by index)."""
 
     @abstractmethod
     def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
 from dovetail.store import base
-from dovetail.store.base import DUE, ENDED, PENDING, REDRIVEN, Entry, Memory, Progress, Query, Row, State, Work
+from dovetail.store.base import DUE, ENDED, PENDING, REDRIVEN, Entry, Memory, Parked, Progress, Query, Row, State, Work
 
 Event = tuple[int, int, tuple[object, ...]]
 
@@ -34,6 +34,7 @@ class Disk:
     readers: dict[int, set[int]] = field(default_factory=dict)
     marks: dict[str, bytes] = field(default_factory=dict)
     memory: dict[tuple[int, str, str], dict[int, Memory]] = field(default_factory=dict)
+    parked: dict[tuple[int, str], Parked] = field(default_factory=dict)
     names: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     versions: dict[int, list[tuple[str, int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     audit: list[Event] = field(default_factory=list)
@@ -91,6 +92,8 @@ class _Journal(base.Journal):
         readers = self._disk.readers.get(entry.stream)
         if readers is None or entry.parent in self._disk.entries:
             return False
+        if any(lane.seq == entry.seq for lane in self._disk.parked.values()):
+            return False
         states = {flow: rows[entry.seq].state for flow, rows in self._disk.progress.items() if entry.seq in rows}
         return all(state in ENDED for state in states.values()) and readers <= states.keys()
 
@@ -129,8 +132,8 @@ class _Progresses(base.Progresses):
     def interrupted(self, flow: int) -> list[Progress]:
         return self._rows(flow, State.RUNNING)
 
-    def held(self, flow: int, key: str) -> Progress | None:
-        return next((row for row in self._rows(flow, State.HELD) if row.key == key), None)
+    def held(self, flow: int, key: str, limit: int) -> list[Progress]:
+        return [row for row in self._rows(flow, State.HELD) if row.key == key][:limit]
 
     def head(self, flow: int, key: str) -> Progress | None:
         states = [state for state in PENDING if state is not State.HELD]
@@ -143,6 +146,20 @@ class _Progresses(base.Progresses):
             if row.key is not None:
                 first.setdefault(row.key, row.seq)
         return iter(sorted(first.items()))
+
+    def parked(self, flow: int, after: str | None, limit: int) -> list[Parked]:
+        found = [row for (number, key), row in sorted(self._disk.parked.items()) if number == flow]
+        return [replace(row) for row in found if after is None or row.key > after][:limit]
+
+    def parked_lane(self, flow: int, key: str) -> Parked | None:
+        found = self._disk.parked.get((flow, key))
+        return None if found is None else replace(found)
+
+    def parked_keys(self, flow: int) -> int:
+        return sum(number == flow for number, _ in self._disk.parked)
+
+    def behind(self, flow: int, key: str) -> int:
+        return sum(row.key == key for row in self._rows(flow, *PENDING))
 
     def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
         numbers = self._disk.streams[query.stream]
@@ -332,6 +349,11 @@ class MemoryStore(base.Store):
         disk.marks.update(work.marks)
         for change in work.memory:
             self._remember(change)
+        for name, parked in work.parks.items():
+            if parked is None:
+                disk.parked.pop(name, None)
+            else:
+                disk.parked[name] = replace(parked)
         disk.txn += 1
         disk.audit += [(disk.txn, self._clock.now_ms(), event) for event in events]
 

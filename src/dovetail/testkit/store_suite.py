@@ -356,8 +356,8 @@ async def held_and_blocked_go_by_key(open: Open) -> None:
             ]
         )
     )
-    assert store.progress.held(FLOW, "b") == state(2, State.HELD, key="b")
-    assert store.progress.held(FLOW, "a") is None
+    assert store.progress.held(FLOW, "b", 1) == [state(2, State.HELD, key="b")]
+    assert store.progress.held(FLOW, "a", 5) == []
     assert store.progress.head(FLOW, "b") == state(1, State.WAITING, key="b")
     assert store.progress.head(FLOW, "a") == state(10, State.SPLIT, key="a")
     assert store.progress.head(FLOW, "d") is store.progress.head(OTHER, "z") is None

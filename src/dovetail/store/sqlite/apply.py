@@ -191,5 +191,11 @@ def _small(connection: apsw.Connection, work: Work, now: int) -> None:
         connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", claims)
     if work.memory:
         memory.write(connection, work.memory)
+    for (flow, key), parked in work.parks.items():
+        if parked is None:
+            connection.execute("DELETE FROM parked WHERE flow = ? AND key = ?", (flow, key))
+        else:
+            row = (flow, key, parked.seq, parked.at, parked.strict)
+            connection.execute("INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?)", row)
     if work.marks:
         connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list(work.marks.items()))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dovetail.store import base
-from dovetail.store.base import DUE, PENDING, REDRIVEN, Progress, Query, Row, State
+from dovetail.store.base import DUE, PENDING, REDRIVEN, Parked, Progress, Query, Row, State
 from dovetail.store.sqlite.database import Database
 from dovetail.store.sqlite.rows import OPEN, PROGRESS, progress
 from dovetail.store.sqlite.search import Search
@@ -45,10 +45,9 @@ class Progresses(base.Progresses):
     def interrupted(self, flow: int) -> list[Progress]:
         return self._all("progress_open", f"flow = ? AND state = {State.RUNNING:d} AND {OPEN} ORDER BY seq", (flow,))
 
-    def held(self, flow: int, key: str) -> Progress | None:
-        where = f"flow = ? AND key = ? AND state < 10 AND state = {State.HELD:d} ORDER BY seq LIMIT 1"
-        found = self._all("progress_key", where, (flow, key))
-        return found[0] if found else None
+    def held(self, flow: int, key: str, limit: int) -> list[Progress]:
+        where = f"flow = ? AND key = ? AND state < 10 AND state = {State.HELD:d} ORDER BY seq LIMIT ?"
+        return self._all("progress_key", where, (flow, key, limit))
 
     def head(self, flow: int, key: str) -> Progress | None:
         where = f"flow = ? AND key = ? AND state < 10 AND state != {State.HELD:d} AND reason != ? ORDER BY seq LIMIT 1"
@@ -67,6 +66,22 @@ class Progresses(base.Progresses):
         while page := self._db.read(sql, (flow, key, _KEYS_A_TIME)):
             yield from page
             key = page[-1][0]
+
+    def parked(self, flow: int, after: str | None, limit: int) -> list[Parked]:
+        sql = "SELECT flow, key, seq, at, strict FROM parked WHERE flow = ?1 AND (?2 IS NULL OR key > ?2) "
+        rows = self._db.read(sql + "ORDER BY key LIMIT ?3", (flow, after, limit))
+        return [Parked(flow, key, seq, at, bool(strict)) for flow, key, seq, at, strict in rows]
+
+    def parked_lane(self, flow: int, key: str) -> Parked | None:
+        values = self._db.one("SELECT seq, at, strict FROM parked WHERE flow = ? AND key = ?", (flow, key))
+        return Parked(flow, key, values[0], values[1], bool(values[2])) if values else None
+
+    def parked_keys(self, flow: int) -> int:
+        return int(self._db.read("SELECT count(*) FROM parked WHERE flow = ?", (flow,))[0][0])
+
+    def behind(self, flow: int, key: str) -> int:
+        sql = "SELECT count(*) FROM progress INDEXED BY progress_key WHERE flow = ? AND key = ? AND state < 10"
+        return int(self._db.read(sql, (flow, key))[0][0])
 
     def find(self, query: Query) -> tuple[list[tuple[Row, Progress | None]], int]:
         return self._search.find(query)

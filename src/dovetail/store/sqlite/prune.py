@@ -61,8 +61,8 @@ class Pruner:
         return [flow for (flow,) in rows]
 
     def _prunable(self, stretch: Sequence[tuple[int, int, int]]) -> list[int]:
-        """Which of (number, stream, parent) may go: ended for every reader, pending for nobody, its parent's split
-        over."""
+        """Which of (number, stream, parent) may go: ended for every reader, pending for nobody, no key stands still
+        behind it, its parent's split over."""
         if not stretch:
             return []
         first, last = stretch[0][0], stretch[-1][0]
@@ -70,7 +70,7 @@ class Pruner:
         for stream, flow in self._db.read("SELECT stream, flow FROM readers"):
             readers[stream].add(flow)
         ended_for: dict[int, set[int]] = defaultdict(set)
-        pending = set()
+        pending = {seq for (seq,) in self._db.read("SELECT seq FROM parked WHERE seq BETWEEN ? AND ?", (first, last))}
         for flow in self._flows():
             sql = "SELECT seq, state FROM progress WHERE flow = ? AND seq BETWEEN ? AND ?"
             for seq, state in self._db.read(sql, (flow, first, last)):
