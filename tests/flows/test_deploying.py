@@ -141,6 +141,25 @@ def test_a_step_that_was_renamed_keeps_what_it_has_done(shop: Shop) -> None:
     assert len([request for request in shop.target.requests if request.path == "/create"]) == 1
 
 
+def test_a_step_that_moved_into_another_one_is_not_done_again(shop: Shop) -> None:
+    shop.closed = {"/invoice"}
+    shop.send(1)
+    shop.waiting(1)
+    shop.write(2)
+    flow = shop.folder / "flows" / "orders.yaml"
+    step = "  - call: erp.create\n    id: create\n    as: erp\n"
+    assert step in flow.read_text()
+    nested = "  - try:\n      - call: erp.create\n        id: create\n        as: erp\n    catch: [{log: failed}]\n"
+    flow.write_text(flow.read_text().replace(step, nested))
+    [line] = shop.deploy(move=True)["waiting"]
+    assert (line["fate"], line["why"]) == (
+        "finishes", "step create stands elsewhere: its call would be another one"
+    )  # fmt: skip
+    shop.closed = set()
+    assert shop.invoiced(1) == {1: 1}
+    assert len([request for request in shop.target.requests if request.path == "/create"]) == 1
+
+
 def test_a_message_that_cannot_be_placed_stays(shop: Shop) -> None:
     shop.closed = {"/invoice"}
     shop.send(1)
@@ -196,6 +215,22 @@ def test_rolled_back_until_another_text_comes(shop: Shop) -> None:
     shop.decide("promote")
     shop.send(4)
     assert shop.invoiced(4) == {4: 3}
+
+
+def test_a_rollback_leaves_edits_that_are_not_deployed_alone(shop: Shop) -> None:
+    shop.write(2)
+    shop.deploy()
+    shop.write(3)
+    shop.decide("rollback")
+    assert shop.roles() == {1: "current"}
+    (shop.folder / "flows" / "orders.yaml").write_text("flow: orders\nsteps: nonsense\n")
+    shop.decide("promote")
+    assert shop.roles() == {2: "current"}, "what was deployed, not what the folder has by now"
+    shop.decide("rollback")
+    shop.send(1)
+    assert shop.invoiced(1) == {1: 1}
+    answer = shop.server.ask("POST", "/api/rollback", {"by": "test", "flow": "orders", "version": 0})
+    assert answer is None, "there is nothing before the first version"
 
 
 def test_a_canary_is_ended_by_a_rollback(shop: Shop) -> None:

@@ -61,7 +61,7 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
     ),
     "promote": (
         "dovetail.cli.deploy:promote",
-        "Give all new messages of a flow the version in the folder: a canary, or one that was rolled back.",
+        "Give all new messages of a flow the version that was deployed last: a canary, or one that was rolled back.",
     ),
     "rollback": (
         "dovetail.cli.deploy:rollback",

@@ -63,7 +63,7 @@ ROUTES = (  # method, path, method of `Api`, what it answers
         "deploy",
         "The folder's text into the running server: by, plan, percent, keys, move, steps.",
     ),
-    ("POST", "/api/promote", "promote", "All new messages of a flow get the version in the folder: by, flow."),
+    ("POST", "/api/promote", "promote", "All new messages of a flow get the version deployed last: by, flow."),
     ("POST", "/api/rollback", "rollback", "New messages of a flow get an older version: by, flow, version."),
     ("GET", "/api/approvals", "approvals", "What waits for a person's decision; flow."),
     ("POST", "/api/approve", "approve", "A decision: id, by, approve, comment, flow, step."),

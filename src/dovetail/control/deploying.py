@@ -15,18 +15,14 @@ from dovetail.control.answers import (
     DeployAnswer,
     DeployOrder,
     FlowPlan,
-    VersionLine,
-    VersionOrder,
-    VersionsAnswer,
 )
 from dovetail.control.hand import places
-from dovetail.control.moving import LOOKED, Move, Tally, ids_of, waiting
+from dovetail.control.moving import LOOKED, Move, Tally, places_of, waiting
 from dovetail.engine.definition import Application, FlowDefinition
-from dovetail.engine.memo import unpack
 from dovetail.errors import ProjectError, Refused
 from dovetail.project.deployed import Decision, Deployed, decision_mark, moved_mark
 from dovetail.spec import nearest
-from dovetail.store.base import State, Work
+from dovetail.store.base import Work
 
 if TYPE_CHECKING:
     from dovetail.control.desk import Control
@@ -81,7 +77,7 @@ class Deploying:
         return DeployAnswer(plans, connections=anew)
 
     def _check_steps(self, candidate: Application) -> None:
-        known = {step for flow in candidate.flows for step in ids_of(flow.current.steps)}
+        known = {step for flow in candidate.flows for step in places_of(flow.current.steps)}
         for wanted in self._order.steps.values():
             if wanted not in known:
                 hint = nearest(wanted, known)
@@ -174,63 +170,14 @@ class Deploying:
         return moved
 
 
-async def promote(control: Control, order: VersionOrder) -> DeployAnswer:
-    """The folder's text becomes what new messages get: a canary takes all of them, a rollback is over."""
-    version = _flow(control, order).current.number
-    await changed(control, _decided(control, order, b"", version))
-    return _told(control, order.flow, version)
-
-
-async def roll_back(control: Control, order: VersionOrder) -> DeployAnswer:
-    """New messages get an older version again, until another text of the flow is deployed."""
-    flow = _flow(control, order)
-    number, now = control.place(order.flow).number, flow.current.number
-    known = [each for each, _, _ in control.store.register.versions(number)]
-    before = [each for each in Deployed(control.store).history(order.flow) if each != now]
-    decided = Deployed(control.store).decision(order.flow, flow.text)
-    version = order.version or (now if decided is not None and decided.canary else (before or [0])[-1])
-    if version not in known:
-        text = f"flow {order.flow} has no version {version}" if order.version else "there is no version before this one"
-        raise Refused(text, status=404, code="version")
-    try:
-        flow.load(version)
-    except ProjectError as error:
-        raise Refused(f"version {version} cannot be loaded: {error.message}", status=409, code="version") from error
-    mark = msgspec.msgpack.encode(Decision(flow.text, version))
-    work = _decided(control, order, mark, version)
-    moved = {old: new for old, new in Deployed(control.store).moved(order.flow).items() if new == version}
-    work.marks[moved_mark(order.flow)] = msgspec.msgpack.encode(moved)
-    await changed(control, work)
-    return _told(control, order.flow, now)
-
-
-def _flow(control: Control, order: VersionOrder) -> FlowDefinition:
-    if not order.by.strip():
-        raise Refused("say who decides (by)", status=422, code="by")
-    control.place(order.flow)
-    for flow in candidate_of(control, register=True).flows:
-        if flow.name == order.flow:
-            return flow
-    raise Refused(f"flow '{order.flow}' is not in the project", status=409, code="not-running")
-
-
-def _decided(control: Control, order: VersionOrder, mark: bytes, version: int) -> Work:
-    event = ("decided", control.place(order.flow).number, version, order.by)
-    return Work(marks={decision_mark(order.flow): mark}, audit=[event])
-
-
-def _told(control: Control, flow: str, before: int) -> DeployAnswer:
-    now = next(each for each in candidate_of(control).flows if each.name == flow)
-    return DeployAnswer([FlowPlan(flow, "changed", before, now.current.number)], deployed=control.hand.running)
-
-
-async def changed(control: Control, work: Work) -> None:
-    """Write a decision down, then bring it into the running engine; if that fails it is taken back."""
+async def changed(control: Control, work: Work, application: Application | None = None) -> None:
+    """Write a decision down, then bring it (or this application) into the running engine; if that fails it is taken
+    back."""
     register = control.store.register
     before = {name: register.mark(name) or b"" for name in work.marks}
     await control.hand.carry_out(work)
     try:
-        await control.hand.deploy()
+        await control.hand.deploy(application)
     except ProjectError as error:
         await control.hand.carry_out(Work(marks=before, audit=[("deploy_failed", error.message[:500])]))
         raise Refused(f"nothing was changed: {error.message}", status=409, code="deploy") from error
@@ -247,35 +194,3 @@ def candidate_of(control: Control, *, register: bool = False) -> Application:
         words = ("level", "code", "file", "line", "column", "message", "suggestion")
         detail = [{name: getattr(problem, name) for name in words} for problem in error.problems]
         raise Refused(error.message, status=422, code="project", detail=detail) from error
-
-
-def versions(control: Control, flow: str) -> VersionsAnswer:
-    """Every version of a flow, newest first, with what is known of its messages."""
-    place = control.place(flow)
-    lines = {
-        number: VersionLine(number, digest, at)
-        for number, digest, at in control.store.register.versions(place.number)
-    }  # fmt: skip
-    running = control.hand.application() or candidate_of(control)
-    for definition in (each for each in running.flows if each.name == flow):
-        if definition.current.number in lines:
-            lines[definition.current.number].role = "current"
-        if definition.canary is not None:
-            line = lines[definition.canary.version.number]
-            line.role, line.percent = "canary", definition.canary.percent
-            line.keys = sorted(definition.canary.keys)
-    for number, ended in control.hand.ended(flow).items():
-        line = lines[number]
-        line.done, line.discarded, line.dead = (ended.get(s, 0) for s in (State.DONE, State.DISCARDED, State.DEAD))
-    rows, before = waiting(control, place)
-    looked = len(rows)
-    while True:
-        for row, progress in rows:
-            version = (unpack(progress.memo).version if progress is not None else 0) or row.version
-            if version in lines:
-                lines[version].waiting += 1
-        if not before or looked >= LOOKED:
-            break
-        rows, before = waiting(control, place, before)
-        looked += len(rows)
-    return VersionsAnswer(flow, [lines[number] for number in sorted(lines, reverse=True)], more=bool(before))

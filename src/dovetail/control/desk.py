@@ -35,11 +35,12 @@ from dovetail.control.answers import (
     VersionsAnswer,
     states,
 )
-from dovetail.control.deploying import Deploying, promote, roll_back, versions
+from dovetail.control.deploying import Deploying
 from dovetail.control.hand import Depths, FlowPlace, Hand, places
 from dovetail.control.jobs import Jobs
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
+from dovetail.control.versions import promote, roll_back, versions
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import message_id, parse_message_id, unpack
 from dovetail.engine.memory import REMEMBERS

@@ -62,9 +62,9 @@ class Hand(Protocol):
         """The journal numbers of the flow's messages that are being worked on: their rows must be left alone."""
         ...
 
-    async def deploy(self) -> None:
-        """Bring the folder's project, with what was decided about its flows, into the running engine. At rest there is
-        nothing to do: the next start does it. Raises ProjectError; then nothing has changed."""
+    async def deploy(self, application: Application | None = None) -> None:
+        """Bring an application (None: the folder's project, with what was decided about its flows) into the running
+        engine. At rest there is nothing to do: the next start does it. Raises ProjectError; then nothing changed."""
         ...
 
     async def carry_out(self, work: Work) -> None:
@@ -225,7 +225,7 @@ class Resting:
     def in_memory(self, flow: str) -> Container[int]:
         return ()
 
-    async def deploy(self) -> None:
+    async def deploy(self, application: Application | None = None) -> None:
         return None
 
     async def carry_out(self, work: Work) -> None:

@@ -80,8 +80,8 @@ class Live:
             return ()
         return running.active.keys() | self._engine.writer.on_their_way(running.number)
 
-    async def deploy(self) -> None:
-        application = self.candidate(register=True)
+    async def deploy(self, application: Application | None = None) -> None:
+        application = application or self.candidate(register=True)
         await self._engine.deploy(application)
         self._engine.writer.moves.marks.update(Deployed(self._engine.store).noted(application))
         await self._engine.writer.barrier()  # whoever is told that it is deployed can roll back, whatever happens next

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dovetail.control.answers import WaitingLine
@@ -38,7 +38,8 @@ class Move:
         self._control, self._wanted, self._steps = control, wanted, steps
         self._number = wanted.current.number
         self._top = {step.id for step in wanted.current.steps}
-        self._known = set(ids_of(wanted.current.steps))
+        self._places = places_of(wanted.current.steps)
+        self._before: dict[int, dict[str, tuple[str, ...]]] = {}
         self._splits: dict[tuple[int, int], str | None] = {}
 
     def fate(self, row: Row, progress: Progress | None) -> Fate | None:
@@ -68,7 +69,11 @@ class Move:
         return self._splits[place]
 
     def _by_effects(self, row: Row, memo: Memo, version: int) -> Fate:
-        gone = [effect for effect in memo.effects.values() if effect.step not in self._known and not undone(effect)]
+        made = [effect for effect in memo.effects.values() if not undone(effect)]
+        gone = [effect for effect in made if effect.step not in self._places]
+        for effect in made:
+            if effect.step in self._places and self._elsewhere(effect, version):
+                return Fate(version, FINISHES, f"step {effect.step} stands elsewhere: its call would be another one")
         for effect in gone:
             if effect.state != "done":
                 return Fate(version, FINISHES, f"step {effect.step} is gone, and its call is {effect.state}")
@@ -78,6 +83,18 @@ class Move:
         if unmapped:
             return Fate(version, MAPPING, f"done, and gone in the new version: {', '.join(unmapped)}")
         return Fate(version, MOVES, "not begun" if not memo.effects and not memo.history else "")
+
+    def _elsewhere(self, effect: Effect, version: int) -> bool:
+        """Whether the effect's step stands within other steps than before, so that its effects have other names."""
+        place = self._places[effect.step]
+        if not effect.branch:
+            return bool(place)
+        if version not in self._before:
+            try:
+                self._before[version] = places_of(self._wanted.load(version).steps)
+            except DovetailError:
+                self._before[version] = {}
+        return self._before[version].get(effect.step) != place
 
     def _key(self, row: Row, step: str) -> str:
         return effect_key(self._wanted.name, message_id(self._control.store.uid, row.seq), step, "")
@@ -125,12 +142,14 @@ class Tally:
         return sorted(self._lines.values(), key=lambda line: (line.version, order.index(line.fate), line.why))
 
 
-def ids_of(steps: Sequence[Step]) -> Iterator[str]:
-    """The ids of steps and of all that is nested in them."""
+def places_of(steps: Sequence[Step], within: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """The ids of steps and of all that is nested in them, each with the steps and the chains that it stands in."""
+    found: dict[str, tuple[str, ...]] = {}
     for step in steps:
-        yield step.id
-        for chain in step.chains:
-            yield from ids_of(getattr(chain, "steps", []))
+        found[step.id] = within
+        for number, chain in enumerate(step.chains):
+            found |= places_of(getattr(chain, "steps", []), (*within, step.id, str(number)))
+    return found
 
 
 def waiting(control: Control, place: FlowPlace, before: int = 0) -> tuple[list[tuple[Row, Progress | None]], int]:

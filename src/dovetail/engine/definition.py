@@ -73,6 +73,7 @@ class FlowDefinition:
     load: Callable[[int], FlowVersion]  # by number; raises ProjectError when its text cannot be built any more
     from_start: bool = False  # a new subscriber of a topic begins at its oldest message
     text: str = ""  # the digest of the text that this was made of; `current` may be another version
+    source_of: Callable[[int], Source | None] | None = None  # the source as it stood in a version
     canary: Canary | None = None
     moved: Mapping[int, int] = field(default_factory=dict)
 

@@ -110,10 +110,17 @@ class Deployment:
                 self._opened.append(connection)
                 await connection.open(Opening(engine, name))
         for name, definition in self._wanted.items():
+            if self._stays(name):
+                continue
             versions = versions_of(definition, engine.observer, engine.clock)
             self._opened.append(versions)
             await versions.open()
             self._versions[name] = versions
+
+    def _stays(self, name: str) -> bool:
+        """Whether nothing at all about a running flow is replaced."""
+        running = self._engine.flows.get(name)
+        return running is not None and running.definition is self._wanted[name]
 
     async def _sources(self) -> list[str]:
         """End the sources that go, open those that come; the flows that are to listen. If one cannot be opened, those
@@ -157,6 +164,8 @@ class Deployment:
             wanted = self._wanted.get(name)
             if wanted is None:
                 engine.dismiss(flow)
+                continue
+            if self._stays(name):
                 continue
             replaced.append((flow, flow.versions))
             flow.definition, flow.versions, flow.leaving = wanted, self._versions[name], False

@@ -106,14 +106,13 @@ class Assembly:
         name = text.name
         number = self._number(name)
         version = self._version(number, text)
-        load = older(self._builder, self._store, self._reload, name, number)
+        load = Older(self._builder, self._store, self._reload, name, number)
         decided = self._deployed.decision(name, text.digest)
         canary: Canary | None = None
         if decided is None or decided.current == version:
             current, source = self._builder.version(name, version), self._source(text)
         else:
-            before = self._older(name, number, decided.current)
-            current, source = load(decided.current), self._source(before.flows[name])
+            current, source = load(decided.current), self._source(load.project(decided.current).flows[name])
             if decided.canary == version:
                 trial = self._builder.version(name, version)
                 canary = Canary(trial, decided.percent, frozenset(decided.keys))
@@ -121,7 +120,8 @@ class Assembly:
         moved = {old: now for old, now in self._deployed.moved(name).items() if old not in new}
         return FlowDefinition(
             name=name, current=current, source=source, load=load,
-            from_start=source.from_start if source is not None else False, text=text.digest, canary=canary, moved=moved,
+            from_start=source.from_start if source is not None else False, text=text.digest, source_of=load.source,
+            canary=canary, moved=moved,
         )  # fmt: skip
 
     def _number(self, name: str) -> int:
@@ -135,35 +135,46 @@ class Assembly:
             return register.version(flow, text.digest, packed, self._builder.clock.now_ms())
         return next((number for number, digest, _ in register.versions(flow) if digest == text.digest), 0)
 
-    def _older(self, name: str, number: int, version: int) -> Project:
-        return self._reload(files_of(self._store, number, version))
-
     def _source(self, text: FlowText) -> Source | None:
         """The flow's source: the one that runs, if nothing about it has changed."""
-        if text.source is None:
-            return None
-        running = self._sources.get(text.name)
-        if running is not None and type(running) is text.source.type and running.config == text.source.config:
-            return running
-        return text.source.type(text.source.config, text.name)
+        return kept(source_of(text), self._sources.get(text.name))
 
 
-def files_of(store: Store, flow: int, version: int) -> dict[str, bytes]:
-    """The text of a flow's version as the store keeps it, by path."""
-    return msgspec.msgpack.decode(store.register.version_text(flow, version), type=dict[str, bytes])
+def source_of(text: FlowText) -> Source | None:
+    """The source of a flow's text, not yet opened."""
+    return text.source.type(text.source.config, text.name) if text.source is not None else None
 
 
-def older(builder: Builder, store: Store, reload: Reload, name: str, number: int) -> Callable[[int], FlowVersion]:
+def kept(source: Source | None, running: Source | None) -> Source | None:
+    """The source that runs, if `source` is the same in every setting."""
+    if source is not None and running is not None and type(running) is type(source) and running.config == source.config:
+        return running
+    return source
+
+
+class Older:
     """How an older version of a flow is loaded: its text from the store, the connections of today."""
 
-    def load(version: int) -> FlowVersion:
-        project = reload(files_of(store, number, version))
-        again = Builder(
-            project, builder.words, builder.codecs, builder.observer, builder.clock, builder.connections
-        )  # fmt: skip
-        return again.version(name, version)
+    def __init__(self, builder: Builder, store: Store, reload: Reload, name: str, number: int) -> None:
+        self._builder, self._store, self._reload = builder, store, reload
+        self._name, self._number = name, number
 
-    return load
+    def project(self, version: int) -> Project:
+        """The project with the flow as it stood in that version. Raises ProjectError."""
+        text = self._store.register.version_text(self._number, version)
+        return self._reload(msgspec.msgpack.decode(text, type=dict[str, bytes]))
+
+    def __call__(self, version: int) -> FlowVersion:
+        """The version, compiled. Raises ProjectError."""
+        today = self._builder
+        again = Builder(
+            self.project(version), today.words, today.codecs, today.observer, today.clock, today.connections
+        )  # fmt: skip
+        return again.version(self._name, version)
+
+    def source(self, version: int) -> Source | None:
+        """Where its messages came from, not yet opened. Raises ProjectError."""
+        return source_of(self.project(version).flows[self._name])
 
 
 def rates_of(connections: Mapping[str, Connection]) -> dict[str, float]:
