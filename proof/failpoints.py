@@ -31,6 +31,7 @@ IN_RECOVERY = (
 )  # fmt: skip
 SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
+STALL, WATCHED = 1, 6.0  # seconds that the loop may stand still, and until nobody waits for the watchdog any more
 NEVER = 1_000_000  # crossings that no run has
 _last: dict[str, int] = {}  # how often a failpoint was crossed in a whole day, as far as it is known
 
@@ -128,7 +129,9 @@ class Drill:
         """A life that ends where it was told to, or at the end of the day (the drain included if that is drilled)."""
         server, ended = self.story.server, Event()
         watcher = Thread(target=self._watch, args=(hit, ended), daemon=True)
+        server.options = ["--stall", str(STALL)] if failpoint.endswith(":hang") else []
         alive = server.begin(failpoint, lambda: watcher.start())
+        server.options = []
         alive = alive and self.story.play()
         if alive and self.case.name == "during_drain":
             server.stop()
@@ -139,7 +142,7 @@ class Drill:
         watcher.join()
 
     def _watch(self, hit: int, ended: Event) -> None:
-        """Kill it once it hangs, as a supervisor would. When it was made to raise, it may have forgotten things."""
+        """See to its end once it hangs. When it was made to raise, it may have forgotten things."""
         server, name, action = self.story.server, self.case.name, self.case.action
         while not ended.is_set():
             if server.crossed(name) >= hit:
@@ -147,10 +150,19 @@ class Drill:
                     self.story.witness.add(Crash())
                     return
                 if action == "hang":
-                    server.kill()
+                    self._hung()
                 self.story.witness.fault("kill", str(self.case))
                 return
             sleep(0.005)
+
+    def _hung(self) -> None:
+        """Its own watchdog ends it, or (while it starts or ends, when nothing watches yet) somebody from outside."""
+        try:
+            until("the watchdog has ended it", self.story.server.dead, WATCHED)
+            self.trial.counters["ended by its watchdog"] += 1
+        except AssertionError:
+            self.story.server.kill()
+            self.trial.counters["ended from outside"] += 1
 
     # --- what comes after -----------------------------------------------------------------------------------------
 
@@ -184,6 +196,6 @@ def tier(cases: Sequence[int] = (), workers: int = 4) -> Result:
             result.add(f"{number} ({every[number]})", trial.breaches, trial.counters, trial.cells)
     if not cases:
         result.expected = [f"{name}:{action}" for name in NAMES for action in ACTIONS]
-        result.expected += [f"recovery:{name}" for name in IN_RECOVERY]
+        result.expected += [*(f"recovery:{name}" for name in IN_RECOVERY), "ended by its watchdog"]
     result.seconds = watch.seconds()
     return result
