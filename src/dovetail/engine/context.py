@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dovetail.clock import Clock
+from dovetail.engine.effects import in_doubt
 from dovetail.engine.journey import Journey, effect_key, place
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import Effect, meta_of, pack_meta
@@ -119,6 +120,10 @@ class RunContext:
     async def pause(self, message: Message, seconds: float) -> None:
         """Hold the message for a while; its place and its lane stay its own."""
         await asyncio.sleep(seconds)
+
+    def in_doubt(self, message: Message) -> bool:
+        """Whether an effect of this branch is in doubt that cannot simply be made again."""
+        return in_doubt(self._journey(message).memo, self._branch)
 
     def last_attempt(self, message: Message) -> bool:
         """Whether a transient failure now would be the end of the message."""

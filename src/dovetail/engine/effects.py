@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.journey import Journey, named, place, traceparent
-from dovetail.engine.memo import Effect, readable
+from dovetail.engine.memo import Effect, Memo, readable
 from dovetail.engine.saga import Pledge
 from dovetail.engine.targets import Target
 from dovetail.errors import InDoubt, MessageError, Paused, Rejected
@@ -106,6 +106,7 @@ class Effects:
             step=step, target=operation.target, state=state, attempt=call.attempt, at=self._engine.clock.now_ms(),
             request=blake2b(request, digest_size=16).digest() if request is not None else b"",
             message=readable(text[:2000]), branch=place(branch),
+            unsafe=state in DOUBTFUL and not operation.repeat.safe,
         )  # fmt: skip
 
     def _record(
@@ -241,3 +242,12 @@ def doubt(text: str) -> InDoubt:
     error = InDoubt(text)
     error.park = True
     return error
+
+
+def in_doubt(memo: Memo | None, branch: str) -> bool:
+    """See `dovetail.sdk.Context.in_doubt`."""
+    within = f"{place(branch)}/" if branch else ""
+    return memo is not None and any(
+        effect.unsafe and effect.state in DOUBTFUL and f"{effect.branch}/".startswith(within)
+        for effect in memo.effects.values()
+    )

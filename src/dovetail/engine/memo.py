@@ -15,7 +15,8 @@ EffectState = Literal["intended", "done", "in_doubt", "failed", "compensated"]
 class Effect(msgspec.Struct, array_like=True):
     """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was
     sent, `branch` the branches and rounds that the step is in. `refusal`: the code of the target's no, which stands
-    until the message is a dead letter and somebody takes it up again.
+    until the message is a dead letter and somebody takes it up again. `unsafe`: its outcome is not known, and it cannot
+    simply be made again.
     """
 
     step: str
@@ -30,6 +31,7 @@ class Effect(msgspec.Struct, array_like=True):
     message: str = ""
     branch: str = ""
     refusal: str = ""
+    unsafe: bool = False
 
     @property
     def place(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dovetail.clock import Clock
+from dovetail.engine.effects import in_doubt
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import again, effect_key
 from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
@@ -132,6 +133,10 @@ class Recorded:
 
     async def pause(self, message: Message, seconds: float) -> None:
         """No waiting in a replay."""
+
+    def in_doubt(self, message: Message) -> bool:
+        """What was in doubt then is so now."""
+        return in_doubt(self._memo, self._branch)
 
     def last_attempt(self, message: Message) -> bool:
         """What was final then is final now."""

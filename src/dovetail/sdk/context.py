@@ -111,6 +111,11 @@ class Context(Protocol):
         """Hold `message` for a while (throttling) without losing its place."""
         ...
 
+    def in_doubt(self, message: Message) -> bool:
+        """Whether an effect of `message` made in this branch (or in one within it) has an unknown outcome and cannot
+        simply be made again."""
+        ...
+
     def last_attempt(self, message: Message) -> bool:
         """Whether a transient failure now would be the end of the message rather than another retry."""
         ...

@@ -57,11 +57,11 @@ class ScatterGather(EffectStep):
     branch, and in `errors` the `code`, `message` and `step` of each one that failed. With `merge` a mapping makes the
     new body of them; otherwise the message goes on as it came.
 
-    A branch that may be left out does not hold the others up: whatever keeps it from an answer now (a refusal, a
-    target that is away, its time-out) counts as its failure, without retries. What was decided is on record and stays
-    so when the message is tried again. Never left out is a branch in doubt whose repeat would be a second effect.
-    When there are fewer answers than it needs, the message fails with the gravest of the errors, and is retried if
-    that one can be. A filter ends only its branch.
+    A branch that may be left out does not hold the others up: whatever keeps it from an answer now (a refusal, a target
+    that is away, its time-out) counts as its failure, without retries. What was decided is on record and stays so when
+    the message is tried again. Never left out is a branch with an effect in doubt that cannot simply be made again.
+    When there are fewer answers than it needs, the message fails with the gravest of the errors, and is retried if that
+    one can be. A filter ends only its branch.
     """
 
     sees_body = True
@@ -102,7 +102,7 @@ class ScatterGather(EffectStep):
         ends = await self._ask(message, context, decided or {})
         failures = {name: end for name, end in ends.items() if isinstance(end, BaseException)}
         if decided is None:
-            decided = self._missed(failures, len(ends) - len(failures))
+            decided = self._missed(failures, len(ends) - len(failures), message, context)
             if self._lenient:
                 await context.decide(self.id, message, decided)
         elif failures:  # they gave an answer once
@@ -120,11 +120,14 @@ class ScatterGather(EffectStep):
         ends = zip(asked, await asyncio.gather(*runs, return_exceptions=True), strict=True)
         return {name: end for name, end in ends if not isinstance(end, Dropping)}
 
-    def _missed(self, failures: Mapping[str, BaseException], answers: int) -> dict[str, Any]:
+    def _missed(
+        self, failures: Mapping[str, BaseException], answers: int, message: Message, context: Context
+    ) -> dict[str, Any]:
         """The branches that the message goes on without, with their errors. Raises what fails the message."""
         told = {name: _told(error) for name, error in failures.items()}
         need, errors = self.config.need or 0, list(failures.values())
-        grave = [error for name, error in failures.items() if not self._branches[name].may_miss(error)]
+        branches = self._branches
+        grave = [error for name, error in failures.items() if not branches[name].may_miss(error, message, context)]
         if grave or answers < need:
             text = f"{answers} branches answered, and {need} are needed"
             error = gravest(grave or errors) if errors else Rejected(text, code="too-few-answers")
@@ -162,11 +165,11 @@ class _Branch:
         value = end.value if self._result is None else self._result.evaluate(end)
         return data_of(value, f"the answer of {self._name}", "say with 'result' what it is")
 
-    def may_miss(self, error: BaseException) -> bool:
+    def may_miss(self, error: BaseException, message: Message, context: Context) -> bool:
         """Whether the message can go on without this branch, which failed in this way."""
         if not self.lenient or not isinstance(error, Exception) or isinstance(error, Waiting):
             return False
-        return not (isinstance(error, InDoubt) and error.park)
+        return not (isinstance(error, InDoubt) and error.park) and not context.branch(self._place).in_doubt(message)
 
     def instead(self, message: Message) -> Any:
         """What stands for its answer when it failed; `UNDEFINED` for nothing."""

@@ -18,6 +18,7 @@ from dovetail.sdk import (
     Done,
     Expression,
     Failed,
+    InDoubt,
     Log,
     Message,
     MessageError,
@@ -170,6 +171,7 @@ class Journal:
     effects: dict[str, Reply] = field(default_factory=dict)
     attempted: list[str] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)  # unsafe and sent, with no outcome known
     published: dict[str, list[Message]] = field(default_factory=dict)
     parts: dict[str, list[Message]] = field(default_factory=dict)  # by the id of the whole
     replies: dict[str, tuple[Message, int]] = field(default_factory=dict)
@@ -212,7 +214,15 @@ class FakeContext:
             if saga is not None:
                 self.journal.sagas[key] = saga
             call = Call(message, key, args or {}, timeout or 30.0)
-            self.journal.effects[key] = await operation.call(call)
+            if not operation.repeat.safe:
+                self.journal.doubtful.add(key)
+            try:
+                self.journal.effects[key] = await operation.call(call)
+            except MessageError as error:
+                if not isinstance(error, InDoubt):
+                    self.journal.doubtful.discard(key)
+                raise
+            self.journal.doubtful.discard(key)
         return self.journal.effects[key]
 
     async def write(
@@ -227,10 +237,14 @@ class FakeContext:
             if key not in self.journal.written
         ]
         self.journal.attempted += [call.key for call in calls]
+        if not sink.repeat.safe:
+            self.journal.doubtful |= {call.key for call in calls}
         try:
             outcomes = dict(await sink.write(calls)) if calls else {}
         except MessageError as error:
             outcomes = {call.key: Failed(error) for call in calls}
+        doubts = {key for key, told in outcomes.items() if isinstance(told, Failed) and isinstance(told.error, InDoubt)}
+        self.journal.doubtful -= outcomes.keys() - doubts
         self.journal.written |= {key for key, outcome in outcomes.items() if isinstance(outcome, Done)}
         return [outcomes.get(key, Done()) for key in keys]
 
@@ -252,6 +266,9 @@ class FakeContext:
 
     async def pause(self, message: Message, seconds: float) -> None:
         self.journal.pauses.append((message.id, seconds))
+
+    def in_doubt(self, message: Message) -> bool:
+        return any(key.startswith(f"{message.id}{self._branch}/") for key in self.journal.doubtful)
 
     def last_attempt(self, message: Message) -> bool:
         return self.last

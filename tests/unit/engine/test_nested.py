@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from dovetail.catalog import Catalog
 from dovetail.errors import Retry
-from dovetail.sdk import Reply
+from dovetail.sdk import Repeat, Reply
 from dovetail.store.base import State
 from dovetail.testkit.steps import FakeBuild
 
@@ -118,3 +120,26 @@ async def test_what_was_decided_outlives_the_process(rig: Any) -> None:
         "scatter_gather/dhl/call": "done", "scatter_gather/ups/call": "failed", "scatter_gather": "done",
         "place": "done",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("repeat", [Repeat.NONE, Repeat.QUERYABLE])
+async def test_a_branch_whose_time_is_over_is_not_left_out_while_it_is_in_doubt(rig: Any, repeat: Repeat) -> None:
+    hangs = [asyncio.Event()]
+
+    async def act(call: Any) -> Reply:
+        if hangs:
+            await hangs.pop().wait()
+        return Reply(value={"n": 1})
+
+    order = rig.Op(act, repeat=repeat, query=lambda call: Reply(value={"n": 1}))
+    branches = {"order": {"steps": [{"call": "x.order"}], "timeout": "5s"}, "log": {"steps": [{"set": {"a": "1"}}]}}
+    rig.flow("f", build(rig, {"scatter_gather": branches, "need": 1}, order=order))
+    await rig.start()
+    [seq] = await rig.put("f", {"n": 1})
+    await rig.ended("f", 1)
+    assert len(order.calls) == 1
+    states = rig.effect_states("f", seq)
+    if repeat is Repeat.NONE:
+        assert rig.state("f", seq) is State.DEAD and states == {"scatter_gather/order/call": "intended"}
+    else:
+        assert rig.state("f", seq) is State.DONE and states["scatter_gather/order/call"] == "done"
