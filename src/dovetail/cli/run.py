@@ -65,7 +65,7 @@ def run(
     options = Options(
         folder=find_project(folder), environment=env, store=store, host=host, port=port, admin_host=admin_host,
         admin_port=admin_port, log_format=log, drain_seconds=drain, stall_seconds=stall,
-        memory=Size.parse(memory) if memory else 0,
+        memory=int(Size.parse(memory)) if memory else 0,
     )  # fmt: skip
     try:
         return serve(options)

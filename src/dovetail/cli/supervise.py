@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,12 +18,15 @@ from dovetail.clock import SystemClock
 
 FIRST, LONGEST, STEADY = 0.5, 60.0, 60.0  # seconds: the first pause, the longest, a life after which it is the first
 
+_PDEATHSIG = 1  # of prctl(2)
+
 
 async def supervise(words: Sequence[str], address: Path) -> int:
     """Run `dovetail` with these words until it ends by itself; its exit code. `address`: where it says that it serves.
 
     One that was killed, or ended because it could not go on, is started again, after a pause that doubles. A problem in
-    the project, found before it ever served, ends both: starting again would not mend it.
+    the project, found before it ever served, ends both: starting again would not mend it. Told to end in a pause, it ends
+    at once; when it is killed itself, the child drains.
     """
     loop, told, clock = asyncio.get_running_loop(), asyncio.Event(), SystemClock()
     children: list[asyncio.subprocess.Process] = []
@@ -37,7 +42,9 @@ async def supervise(words: Sequence[str], address: Path) -> int:
     pause, served = FIRST, False
     while True:
         born = clock.monotonic()
-        child = await asyncio.create_subprocess_exec(sys.executable, "-m", "dovetail", *words)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dovetail", *words, preexec_fn=_with_parent(os.getpid())
+        )
         children[:] = [child]
         if told.is_set():
             child.terminate()
@@ -52,6 +59,21 @@ async def supervise(words: Sequence[str], address: Path) -> int:
         if told.is_set():
             return 0
         pause = min(LONGEST, 2 * pause)
+
+
+def _with_parent(parent: int) -> Callable[[], None] | None:
+    """Runs in the child before the server does: when the parent dies, however it dies, the child is told to drain. None
+    where the system cannot do that (it is Linux that can)."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def bind() -> None:
+        prctl(_PDEATHSIG, signal.SIGTERM.value)
+        if os.getppid() != parent:  # it is dead already
+            os._exit(FAILED)
+
+    return bind
 
 
 def _announced(address: Path) -> int:

@@ -90,8 +90,12 @@ class Watchdog:
                 self._end("memory_exhausted", used=resident(), limit=self._memory)
 
     def _end(self, event: str, **fields: object) -> None:
-        self._log.error(event, **fields, running=self._running(), hint="run it under a supervisor that starts it again")
-        os._exit(FAILED)
+        try:  # whatever happens to the line, the end comes
+            self._log.error(
+                event, **fields, running=self._running(), hint="run it under a supervisor that starts it again"
+            )
+        finally:
+            os._exit(FAILED)
 
     def _running(self) -> list[str]:
         """Flow and number of the message whose task holds the loop; of all that are under way when it is not known."""

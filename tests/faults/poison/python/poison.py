@@ -18,6 +18,10 @@ async def act(order: Any) -> None:
                 pass
         case "hang deaf":  # no other thread gets a turn
             re.match(r"(a+)+$", "a" * 60 + "b")
+        case "eat":  # 600 MB, and keeps them
+            eaten = [b"x" * 20_000_000 for _ in range(30)]
+            await asyncio.Event().wait()
+            eaten.clear()
         case "exit":
             os._exit(3)
         case "kill":
