@@ -25,8 +25,8 @@ async def supervise(words: Sequence[str], address: Path) -> int:
     """Run `dovetail` with these words until it ends by itself; its exit code. `address`: where it says that it serves.
 
     One that was killed, or ended because it could not go on, is started again, after a pause that doubles. A problem in
-    the project, found before it ever served, ends both: starting again would not mend it. Told to end in a pause, it ends
-    at once; when it is killed itself, the child drains.
+    the project, found before it ever served, ends both: starting again would not mend it. Told to end in a pause, it
+    ends at once; when it is killed itself, the child drains.
     """
     loop, told, clock = asyncio.get_running_loop(), asyncio.Event(), SystemClock()
     children: list[asyncio.subprocess.Process] = []
