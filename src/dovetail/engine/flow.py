@@ -172,7 +172,7 @@ class FlowRun:
         version = self.versions.get(number) if number else self.versions.chosen(message)
         key = entry.key if progress is None else progress.key
         message.key = key.removeprefix(PARTS) if key is not None else None
-        start = entry.start and self._start(entry, version) - bool(emitted)
+        start = self.start(entry, version, emitted)
         journey = Journey(entry.seq, entry.at, message, version, key=key, start=start, parent=entry.parent)
         journey.memo = memo
         journey.floating, journey.emitted = not entry.version, emitted
@@ -193,14 +193,17 @@ class FlowRun:
         """The step behind which a part begins."""
         return self.versions.get(entry.version).version.steps[entry.start - 1].id
 
-    def _start(self, entry: Entry | Row, version: Compiled) -> int:
-        """Where a part begins: behind the step that made it, wherever that stands in the version it runs on."""
+    def start(self, entry: Entry | Row, version: Compiled, emitted: str) -> int:
+        """Where a message begins. A part: behind the step that made it, wherever that stands in the version it runs
+        on; what a step emitted: at that step. Raises `Rejected` when the version lacks the step."""
+        if not entry.start:
+            return 0
         if version.number == entry.version:
-            return entry.start
+            return entry.start - bool(emitted)
         split = self._made_by(entry)
         if split not in version.index:
-            raise Rejected(f"version {version.number} has no step {split}, behind which it begins")
-        return version.index[split] + 1
+            raise Rejected(f"version {version.number} has no step {split}, behind which it begins", code="unloadable")
+        return version.index[split] + (not emitted)
 
     def message(self, entry: Entry | Row, meta: Meta) -> Message:
         """A message as the journal has it."""
@@ -208,7 +211,8 @@ class FlowRun:
         return Message(
             entry.body or b"", codec=codec_of(codecs, meta), content_type=meta.content_type, headers=meta.headers,
             id=message_id(self.engine.store.uid, entry.seq), source=meta.source, type=meta.type, time_ms=entry.at,
-            subject=meta.subject, key=entry.key, trace=meta.trace, ref=entry.seq, parent=meta.parent,
+            subject=meta.subject, key=entry.key.removeprefix(PARTS) if entry.key is not None else None,
+            trace=meta.trace, ref=entry.seq, parent=meta.parent,
             variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
         )  # fmt: skip
 

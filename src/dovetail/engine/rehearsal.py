@@ -133,7 +133,12 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
     meta = unpack_meta(row.meta)
     context = Capturing(flow, memo, version, told, meta.emitted)
     message: Message | None = flow.message(row, meta)
-    for step in version.chain.steps[row.start - bool(meta.emitted) :]:
+    try:
+        start = flow.start(row, version, meta.emitted)
+    except Rejected as error:  # as when it is loaded
+        _failed(told, "", error)
+        return told
+    for step in version.chain.steps[start:]:
         assert message is not None
         message = await _one(step, message, context, told)
         if message is None:

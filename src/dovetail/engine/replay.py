@@ -13,7 +13,7 @@ from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import again, effect_key
 from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
 from dovetail.engine.state import RunState, decision_of
-from dovetail.errors import Rejected, Retry, Waiting
+from dovetail.errors import ProjectError, Rejected, Retry, Waiting
 from dovetail.sdk import (
     Context,
     Done,
@@ -201,7 +201,8 @@ class RecordedState:
 
 
 async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[StepTrace]:
-    """The steps of a message's journey as far as it came. Raises ProjectError when its flow version is gone."""
+    """The steps of a message's journey as far as it came. Raises ProjectError when its flow version is gone, or has
+    no step behind which it begins."""
     memo = unpack(progress.memo) if progress is not None else Memo()
     state = progress.state if progress is not None else Where.FRESH
     meta = unpack_meta(row.meta)
@@ -213,7 +214,11 @@ async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[Ste
     traces: list[StepTrace] = []
     refused = bool(memo.history) and memo.history[-1].step == "door"
     refused = refused or memo.crashes > 0  # it may kill this process too
-    for step in version.chain.steps[row.start - bool(meta.emitted) :]:
+    try:
+        start = flow.start(row, version, meta.emitted)
+    except Rejected as error:
+        raise ProjectError(error.message) from error
+    for step in version.chain.steps[start:]:
         if message is None or refused:
             traces.append(StepTrace(step.id, kind(step), "pending"))
             continue

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from dovetail.control.answers import RedriveOrder
+from dovetail.control.desk import Control
+from dovetail.control.live import Live
+from dovetail.engine.memo import message_id
 from dovetail.errors import Rejected, Retry
 from dovetail.sdk import Message
 from dovetail.store.base import State
@@ -235,3 +239,39 @@ async def test_what_a_split_cannot_write_is_a_dead_letter(rig: Any) -> None:
     assert rig.state("f", seq) is State.DEAD
     rig.check("f")
     await rig.quiet("f")
+
+
+async def test_a_part_is_rehearsed_and_told_from_where_it_begins_in_the_version_it_runs_on(rig: Any) -> None:
+    seen: list[tuple[str, Any, str | None]] = []
+
+    def note(step: str) -> Any:
+        return rig.Apply(step, lambda message: seen.append((step, message.value, message.key)))
+
+    def fail(message: Message) -> None:
+        raise Rejected("no")
+
+    cut = rig.Cut("s", lambda message: [(item, f"k{item}") for item in message.value["items"]])
+    rig.flow("f", cut, rig.Apply("bad", fail))
+    await rig.start()
+    await rig.put("f", {"items": [7]})
+    await rig.ended("f", 2)
+    [part] = [seq for seq, (row, _) in rig.rows("f").items() if row.parent]
+    rig.flow("f", note("first"), note("second"), cut, note("third"), number=2)
+    await rig.restart()
+    live = Live(rig.engine)
+    control = Control(rig.store, rig.clock, live, project="p", path="store.db")
+    id = message_id(rig.store.uid, part)
+    answer = await control.dry_run(RedriveOrder(by="ann", ids=[id], flow="f", version="current"))
+    assert [run.ends for run in answer.runs] == ["done"] and seen == [("third", 7, "k7")]
+    await rig.redrive("f", part, version="current")
+    await rig.until(lambda: rig.state("f", part) is State.DONE)
+    seen.clear()
+    row = rig.store.journal.get(part)
+    assert [trace.step for trace in await live.replay("f", row, rig.progress("f", part))] == ["third"]
+    assert seen == [("third", 7, "k7")]
+    rig.flow("f", note("other"), number=3)
+    await rig.restart()
+    told = await Live(rig.engine).rehearse("f", row, rig.progress("f", part), 3)
+    assert (told.ends, told.code, told.why) == (
+        "failed", "unloadable", "version 3 has no step s, behind which it begins"
+    )  # fmt: skip
