@@ -180,7 +180,7 @@ class Server:
         live = Live(engine, self._workshop)
         control = Control(store, self._clock, live, project=project.name, path=str(self._places.store))
         api = Api(
-            control, telemetry.health, telemetry.page(control.depth, store.usage),
+            control, telemetry.health, telemetry.page(control.depth, store.usage, control.lanes),
             Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
         )  # fmt: skip
         engine.attend(control.jobs.run(telemetry.logs.named("redrive")))

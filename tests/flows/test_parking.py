@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dovetail.testkit.processes import Dovetail, Recorded, Recorder, until
+from dovetail.testkit.processes import Dovetail, Recorded, Recorder, request, until
 
 PROJECT = Path(__file__).parent / "parking"
 
@@ -90,6 +90,8 @@ def test_a_parked_key_waits_through_a_restart_and_a_kill_and_goes_on_in_order(
     until("bob is not held up", lambda: booked(target, "orders", "bob") == [*range(10, 20), 20, 21])
     assert booked(target, "orders", "ann") == [0, 1]
     assert "1 keys parked" in desk("status").out
+    page = request(server.admin, "GET", "/metrics", headers={"Authorization": f"Bearer {server.token}"}).body.decode()
+    assert 'dovetail_keys_parked{flow="orders"} 1.0' in page
     bank.bad = set()
     said = desk("unpark", "orders", "ann", "--failed", "redrive", "--by", "eve")
     assert said.code == 0 and "goes first" in said.err

@@ -103,6 +103,16 @@ class Control:
             for place in places(self.store).values()
         }
 
+    def lanes(self) -> dict[str, tuple[int, int]]:
+        """Each flow's parked keys, and how many stand behind the head of its longest lane; for the metrics page."""
+        return {
+            place.name: (
+                self.store.progress.parked_keys(place.number),
+                max((n for n, _ in self.hand.deepest(place.name)), default=0),
+            )
+            for place in places(self.store).values()
+        }
+
     # --- messages --------------------------------------------------------------------------------------------------
 
     async def messages(self, search: Search) -> Page:

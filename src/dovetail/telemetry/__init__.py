@@ -8,14 +8,26 @@ from typing import TextIO
 from dovetail.clock import Clock
 from dovetail.engine.observer import Observer
 from dovetail.errors import DovetailError
-from dovetail.telemetry.exposition import CONTENT_TYPE, Depth, Page, Usage
+from dovetail.telemetry.exposition import CONTENT_TYPE, Depth, Lanes, Page, Usage
 from dovetail.telemetry.health import Answer, Health
 from dovetail.telemetry.logs import Format, LogObserver, Logs
 from dovetail.telemetry.metrics import Metrics
 from dovetail.telemetry.several import combine
 from dovetail.telemetry.tracing import Tracing, wanted
 
-__all__ = ["CONTENT_TYPE", "Answer", "Depth", "Format", "Health", "Metrics", "Page", "Telemetry", "Usage", "combine"]
+__all__ = [
+    "CONTENT_TYPE",
+    "Answer",
+    "Depth",
+    "Format",
+    "Health",
+    "Lanes",
+    "Metrics",
+    "Page",
+    "Telemetry",
+    "Usage",
+    "combine",
+]
 
 
 class Telemetry:
@@ -36,9 +48,9 @@ class Telemetry:
         heard: list[Observer] = [self.metrics, spoken, self.health]
         self.observer = combine(*heard, *([self._tracing] if self._tracing else []))
 
-    def page(self, depth: Depth, usage: Usage) -> Page:
-        """The metrics page; `depth` and `usage` are asked at each scrape."""
-        return Page(self.metrics, depth, usage)
+    def page(self, depth: Depth, usage: Usage, lanes: Lanes) -> Page:
+        """The metrics page; `depth`, `usage` and `lanes` are asked at each scrape."""
+        return Page(self.metrics, depth, usage, lanes)
 
     def close(self) -> None:
         """Send what is left."""

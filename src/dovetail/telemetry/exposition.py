@@ -17,14 +17,15 @@ POSITIONS = ("closed", "half_open", "open")
 ENDS = ((State.DONE, "done"), (State.DISCARDED, "discarded"), (State.DEAD, "dead"))
 
 Depth = Callable[[], Mapping[str, Mapping[str, int]]]  # flow -> state word -> how many are pending in it now
+Lanes = Callable[[], Mapping[str, tuple[int, int]]]  # flow -> parked keys, how many stand in its deepest lane's queue
 Usage = Callable[[], Mapping[str, int]]  # part of the store -> bytes
 
 
 class Page(Collector):
-    """Everything Dovetail says about itself. `depth` and `usage` are asked at each scrape."""
+    """Everything Dovetail says about itself. `depth`, `usage` and `lanes` are asked at each scrape."""
 
-    def __init__(self, metrics: Metrics, depth: Depth, usage: Usage) -> None:
-        self._metrics, self._depth, self._usage = metrics, depth, usage
+    def __init__(self, metrics: Metrics, depth: Depth, usage: Usage, lanes: Lanes) -> None:
+        self._metrics, self._depth, self._usage, self._lanes = metrics, depth, usage, lanes
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -39,6 +40,7 @@ class Page(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._flows(self._metrics.flows)
         yield self._pending()
+        yield from self._keys()
         yield from self._effects()
         yield self._breakers()
         yield from self._commits()
@@ -83,6 +85,18 @@ class Page(Collector):
             for word, number in states.items():
                 pending.add_metric([flow, word], number)
         return pending
+
+    def _keys(self) -> Iterator[Metric]:
+        parked = GaugeMetricFamily(
+            "dovetail_keys_parked", "Keys that stand still behind a dead letter.", labels=["flow"]
+        )
+        deepest = GaugeMetricFamily(
+            "dovetail_lane_deepest", "Messages behind the head of the key with most of them.", labels=["flow"]
+        )
+        for flow, (keys, behind) in self._lanes().items():
+            parked.add_metric([flow], keys)
+            deepest.add_metric([flow], behind)
+        yield from (parked, deepest)
 
     def _effects(self) -> Iterator[Metric]:
         seconds = HistogramMetricFamily(
