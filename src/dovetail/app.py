@@ -16,7 +16,9 @@ from dovetail.catalog import Catalog
 from dovetail.clock import Clock, Ids, SystemClock, SystemIds
 from dovetail.codec import built_in_codecs
 from dovetail.control.access import Guard
+from dovetail.control.answers import BackupState
 from dovetail.control.api import Api
+from dovetail.control.backups import Backups
 from dovetail.control.desk import Control
 from dovetail.control.hand import Resting
 from dovetail.control.listener import Listener as AdminListener
@@ -37,8 +39,9 @@ from dovetail.project.deployed import Assembly, Deployed
 from dovetail.project.load import load_project, load_snapshot, secret_values
 from dovetail.project.model import Project
 from dovetail.sdk import Log
+from dovetail.store.backup import Manifest
 from dovetail.store.base import Progress, Row, Store
-from dovetail.store.sqlite import SqliteStore
+from dovetail.store.sqlite import SqliteStore, backup
 from dovetail.telemetry import Telemetry
 
 
@@ -102,6 +105,7 @@ class Server:
         self._options, self._environ = options, environ
         self._clock, self._ids = clock, ids
         self._places = Places.of(options.folder, options.store)
+        self._store: SqliteStore
         self.drain = asyncio.Event()  # set to finish and end
         self.url = ""
         self.admin_url = ""
@@ -155,6 +159,7 @@ class Server:
             hook = failpoints.from_text(self._environ["DOVETAIL_FAILPOINT"])
         self._places.prepare()
         store = await SqliteStore.open(self._places.store, clock=self._clock, ids=self._ids, hook=hook)
+        self._store = store
         stack.push_async_callback(store.close, False)  # does nothing after the engine's own, clean close
         listener = Listener(
             self._options.host, self._options.port, clock=self._clock,
@@ -182,6 +187,7 @@ class Server:
         api = Api(
             control, telemetry.health, telemetry.page(control.depth, store.usage, control.lanes),
             Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
+            Backups(self._store.back_up),
         )  # fmt: skip
         engine.attend(control.jobs.run(telemetry.logs.named("redrive")))
         admin = AdminListener(self._options.admin_host, self._options.admin_port)
@@ -235,6 +241,23 @@ async def resting(folder: Path, store_folder: Path | None, environment: str = "d
         yield Control(store, clock, Resting(store, clock, replayer), project=folder.name, path=str(places.store))
     finally:
         await store.close(clean=was_clean)
+
+
+async def backup_at_rest(store: Path, folder: Path) -> BackupState:
+    """Back up a store that no server has open. Raises StoreError when one has, or when there is none."""
+    opened = await SqliteStore.open(store, clock=SystemClock(), ids=SystemIds())
+    was_clean = opened.clean
+    try:
+        backups = Backups(opened.back_up)
+        backups.begin(str(folder))
+        return await backups.ended()
+    finally:
+        await opened.close(clean=was_clean)
+
+
+def restore_store(folder: Path, store: Path, replace: bool) -> Manifest:
+    """Put a backup in the place of a store that nobody has open. Raises StoreError."""
+    return backup.restore(folder, store, SystemClock().now_ms(), replace=replace)
 
 
 class Replayer:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dovetail.testkit.processes import Dovetail, Recorder, until
+from dovetail.testkit.processes import Dovetail, Recorder, request, until
 
 PROJECT = Path(__file__).resolve().parents[1] / "flows/publish-subscribe"
 SIZE = 24 << 20
@@ -105,3 +106,77 @@ def test_starting_on_a_full_disk(tmp_path: Path, target: Recorder) -> None:
     assert not server.start()
     assert server.process is not None and server.process.returncode == 3, server.log()
     assert "full" in server.log() and "store.db" in server.log() and "Traceback" not in server.log()
+
+
+FILES = """flow: files
+source:
+  file: {folder: inbox, pattern: "*.json", every: 50ms, settle_for: 50ms}
+steps:
+  - call: systems.enter
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, target: Recorder) -> Iterator[OnSmallDisk]:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    (project / "inbox").mkdir()
+    (project / "flows/files.yaml").write_text(FILES)
+    text = project / "dovetail.yaml"
+    text.write_text(text.read_text() + "disk: {stop_accepting: 60, stop_fetching: 75, resume_below: 10}\n")
+    (tmp_path / "store").mkdir()
+    server = OnSmallDisk(project, tmp_path, {"SYSTEMS_URL": target.url})
+    assert server.start(), server.log()
+    yield server
+    server.kill()
+
+
+def fill(server: OnSmallDisk, share: float) -> None:
+    """Let so much of the disk be used, as far as a file beside the store can."""
+    filler = server.seen() / "filler"
+    disk = os.statvfs(server.seen())
+    used = (disk.f_blocks - disk.f_bavail) * disk.f_frsize
+    size = filler.stat().st_size if filler.exists() else 0
+    with filler.open("ab") as file:
+        file.truncate(max(0, size + int(share * SIZE) - used))
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, max(1, size + int(share * SIZE) - used))
+
+
+def ready(server: OnSmallDisk) -> bool:
+    return request(server.admin, "GET", "/readyz").status == 200
+
+
+def test_doors_shut_before_the_disk_is_full(guarded: OnSmallDisk, target: Recorder) -> None:
+    server = guarded
+
+    def status() -> str:
+        return str(server.ask("GET", "/api/status")["disk"])
+
+    def send(number: int) -> int:
+        return server.send("/orders", {"id": number, "customer": "c", "total": 1, "lines": []})
+
+    assert send(1) == 202 and status() == "" and ready(server)
+    fill(server, 0.65)
+    until("it is full", lambda: status() == "full")
+    answer = server.post("/orders", json.dumps({"id": 2, "customer": "c", "total": 1, "lines": []}))
+    assert answer.status == 503 and int(answer.headers["retry-after"]) >= 1 and "full" in answer.json["detail"]
+    assert not ready(server)
+    reasons = server.ask("GET", "/api/status")["reasons"]
+    assert any("disk" in reason for reason in reasons), reasons
+    (server.project / "inbox/one.json").write_text("{}")
+    fill(server, 0.80)
+    until("it is very full", lambda: status() == "very full")
+    fill(server, 0.62)
+    until("files are looked at again", lambda: status() == "full")
+    assert send(3) == 503
+    assert server.count("files", "accepted") == 0
+    fill(server, 0.30)
+    until("there is room", lambda: status() == "")
+    assert send(2) == 202 and ready(server)
+    server.settled(orders=2, files=1)
+    assert len(target.bodies("/ledger")) == 3
+    log = server.log()
+    assert "disk_full" in log and "disk_very_full" in log and "disk_has_room" in log and "Traceback" not in log
+    metrics = request(server.admin, "GET", "/metrics", headers={"Authorization": f"Bearer {server.token}"}).body
+    assert b"dovetail_disk_level 0.0" in metrics

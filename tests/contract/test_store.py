@@ -11,10 +11,12 @@ from dovetail.clock import SystemClock, SystemIds
 from dovetail.store.base import Store
 from dovetail.store.sqlite import SqliteStore
 from dovetail.testkit.store import Disk, MemoryStore
+from dovetail.testkit.store_keeping_suite import KEEPING
 from dovetail.testkit.store_parked_suite import CHECKS as PARKED
-from dovetail.testkit.store_suite import CHECKS as WHOLE
+from dovetail.testkit.store_suite import CHECKS
 
-CHECKS = WHOLE | PARKED
+EXAM = {**CHECKS, **KEEPING, **PARKED}
+
 Open = Callable[[], Awaitable[Store]]
 
 
@@ -31,6 +33,6 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     return sqlite if request.param == "sqlite" else memory
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", EXAM)
 async def test_conformance(name: str, open_store: Open) -> None:
-    await CHECKS[name](open_store)
+    await EXAM[name](open_store)

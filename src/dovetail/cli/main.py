@@ -97,6 +97,17 @@ COMMANDS = {  # the first sentence stands in the list of commands, all of it in 
         "End dead letters that nobody will send on.\n\n"
         "They count as discarded from then on; who did it and why stand in the audit trail.",
     ),
+    "backup": (
+        "dovetail.cli.backup:backup",
+        "Copy the store into a new folder and check the copy.\n\n"
+        "Asks the running server, which goes on accepting meanwhile, or opens the store when none runs.",
+    ),
+    "restore": (
+        "dovetail.cli.backup:restore",
+        "Put a backup in the place of the store.\n\n"
+        "Everything in the backup is read and checked first. No server may run; a store that is there is moved aside "
+        "only with --replace.",
+    ),
     "map": ("dovetail.cli.map:map_", "Evaluate a mapping on an input.\n\nNeeds no project and no server."),
     "connectors": (
         "dovetail.cli.connectors:connectors",

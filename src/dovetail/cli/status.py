@@ -65,8 +65,8 @@ def drawn(status: Status) -> Group:
     """The whole answer for people."""
     parts: list[object] = [_head(status), Text()]
     flows = table(
-        "flow", "accepted", "pending", "done", "discarded", "dead", "pending ones",
-        right=("accepted", "pending", "done", "discarded", "dead"), flexible=("pending ones",),
+        "flow", "accepted", "pending", "done", "discarded", "dead", "bytes", "pending ones",
+        right=("accepted", "pending", "done", "discarded", "dead", "bytes"), flexible=("pending ones",),
     )  # fmt: skip
     for flow in status.flows:
         flows.add_row(*_flow_row(flow))
@@ -81,11 +81,19 @@ def drawn(status: Status) -> Group:
         Text(),
         Text(
             f"store {line(status.store)}: {size(usage.get('store', 0))}, log {size(usage.get('wal', 0))}, "
-            f"{size(usage.get('free', 0))} free on the disk",
+            f"large bodies {size(usage.get('files', 0))}, "
+            f"{size(usage.get('free', 0))} free on the disk{_full(status.disk)}",
             "dim",
         ),
     ]
     return Group(*parts)  # type: ignore[arg-type]
+
+
+def _full(disk: str) -> str:
+    """What a full disk means, in words."""
+    return {"full": ": FULL, nothing is accepted", "very full": ": VERY FULL, nothing is accepted or fetched"}.get(
+        disk, ""
+    )
 
 
 def _head(status: Status) -> Text:
@@ -110,4 +118,4 @@ def _flow_row(flow: FlowStatus) -> list[str | Text]:
     if flow.dead:
         dead.stylize("bold red")
     return [line(flow.flow), number(flow.accepted), number(flow.pending), number(flow.done), number(flow.discarded),
-            dead, split]  # fmt: skip
+            dead, size(flow.bytes), split]  # fmt: skip

@@ -36,6 +36,8 @@ class FlowStatus(Struct):
     remembers: dict[str, int] = {}
     parked: int = 0  # keys that stand still behind a dead letter
     hot_keys: dict[str, int] = {}  # messages behind the head of the flow's longest lanes, as far as this process saw
+    bytes: int = 0  # bodies that are kept in the stream it reads
+    most_bytes: int = 0  # and how many may be; 0 when no server runs
 
 
 class TargetStatus(Struct):
@@ -58,6 +60,31 @@ class Status(Struct):
     pid: int = 0
     uptime: float = 0.0
     usage: dict[str, int] = {}
+    disk: str = ""  # `full`: nothing is accepted; `very full`: nothing is fetched, either
+
+
+# --- backup ---------------------------------------------------------------------------------------------------------
+
+
+class BackupOrder(Struct):
+    """Where the backup goes: a new or empty folder on the server's machine, as a whole path."""
+
+    folder: str
+
+
+class BackupState(Struct):
+    """How far a backup is: bytes, and in the end how many messages and spill files it holds. `phase` is `database`,
+    `files`, `verifying` or `done`.
+    """
+
+    folder: str = ""
+    running: bool = False
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    messages: int = 0
+    files: int = 0
+    error: str = ""
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

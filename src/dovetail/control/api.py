@@ -16,6 +16,7 @@ from starlette.routing import Route
 from dovetail.control.access import problem
 from dovetail.control.answers import (
     ApprovalOrder,
+    BackupOrder,
     DeployOrder,
     DiscardOrder,
     RedriveOrder,
@@ -23,6 +24,7 @@ from dovetail.control.answers import (
     UnparkOrder,
     VersionOrder,
 )
+from dovetail.control.backups import Backups
 from dovetail.control.desk import Control
 from dovetail.control.job import JobOrder
 from dovetail.control.vocabulary import Vocabulary
@@ -71,6 +73,8 @@ ROUTES = (  # method, path, method of `Api`, what it answers
     ("GET", "/api/parked", "parked", "Keys that stand still behind a dead letter; flow."),
     ("POST", "/api/unpark", "unpark", "Let a parked key go on: by, flow, key, failed (redrive, discard, leave)."),
     ("POST", "/api/discard", "discard", "Dead letters that nobody will send on: by, reason, ids."),
+    ("POST", "/api/backup", "backup", "Begin a backup: folder; answers 202 at once."),
+    ("GET", "/api/backup", "backup_state", "How far the last backup is."),
     ("GET", "/api/connectors", "connectors", "The words a project may use."),
     ("GET", "/api/connectors/{name}", "connector", "One of them; kind."),
     ("POST", "/api/drain", "drain", "Finish what is under way and end; answers 202 at once."),
@@ -81,10 +85,12 @@ class Api:
     """The routes of one server. `drain` asks the server to finish and end; it returns at once."""
 
     def __init__(
-        self, control: Control, health: Health, page: Page, vocabulary: Vocabulary, drain: Callable[[], None], log: Log
-    ) -> None:
+        self, control: Control, health: Health, page: Page, vocabulary: Vocabulary, drain: Callable[[], None], log: Log,
+        backups: Backups,
+    ) -> None:  # fmt: skip
         self._control, self._health, self._page = control, health, page
         self._vocabulary, self._drain, self._log = vocabulary, drain, log
+        self._backups = backups
 
     def app(self) -> Starlette:
         """The ASGI application; put a `Guard` around it."""
@@ -179,6 +185,12 @@ class Api:
 
     async def discard(self, request: Request) -> Response:
         return _json(await self._control.discard(await _order(request, DiscardOrder)))
+
+    async def backup(self, request: Request) -> Response:
+        return _json(self._backups.begin((await _order(request, BackupOrder)).folder), 202)
+
+    async def backup_state(self, request: Request) -> Response:
+        return _json(self._backups.state())
 
     async def connectors(self, request: Request) -> Response:
         return _json(self._vocabulary.all())

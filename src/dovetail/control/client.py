@@ -12,6 +12,8 @@ import msgspec
 from dovetail.control.answers import (
     ApprovalLine,
     ApprovalOrder,
+    BackupOrder,
+    BackupState,
     Connector,
     ConnectorLine,
     DeployAnswer,
@@ -113,6 +115,14 @@ class Remote:
 
     def discard(self, order: DiscardOrder) -> Discarded:
         return msgspec.json.decode(self._ask("POST", "/api/discard", msgspec.json.encode(order)), type=Discarded)
+
+    def backup(self, folder: str) -> BackupState:
+        """Begin a backup."""
+        order = msgspec.json.encode(BackupOrder(folder))
+        return msgspec.json.decode(self._ask("POST", "/api/backup", order), type=BackupState)
+
+    def backup_state(self) -> BackupState:
+        return self._get("/api/backup", BackupState)
 
     def connectors(self) -> list[ConnectorLine]:
         return self._get("/api/connectors", list[ConnectorLine])

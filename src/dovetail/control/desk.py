@@ -78,7 +78,7 @@ class Control:
             targets=[TargetStatus(name, position) for name, position in self.hand.breakers().items()],
             pid=os.getpid() if self.hand.running else 0,
             uptime=self._clock.monotonic() - self._started if self.hand.running else 0.0,
-            usage=dict(self.store.usage()),
+            usage=dict(self.store.usage()), disk=self.hand.disk(),
         )  # fmt: skip
 
     def _flow_status(self, place: FlowPlace, counts: dict[tuple[int, str], int]) -> FlowStatus:
@@ -93,6 +93,7 @@ class Control:
             },
             parked=self.store.progress.parked_keys(place.number),
             hot_keys={key.removeprefix(PARTS): n for n, key in self.hand.deepest(place.name)},
+            bytes=counts.get((-place.stream, "bytes"), 0), most_bytes=self.hand.most_bytes(place.name),
         )  # fmt: skip
 
     def depth(self) -> dict[str, dict[str, int]]:

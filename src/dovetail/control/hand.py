@@ -36,6 +36,14 @@ class Hand(Protocol):
         them come."""
         ...
 
+    def most_bytes(self, flow: str) -> int:
+        """Bytes of bodies that the flow may keep; 0 when nobody knows."""
+        ...
+
+    def disk(self) -> str:
+        """`full` or `very full` when the engine holds back for its disk, else nothing."""
+        ...
+
     def now_ms(self) -> int:
         """The time that a row's `next_at` is compared with."""
         ...
@@ -199,6 +207,12 @@ class Resting:
 
     def deepest(self, flow: str) -> list[tuple[int, str]]:
         return []
+
+    def most_bytes(self, flow: str) -> int:
+        return 0
+
+    def disk(self) -> str:
+        return ""
 
     def now_ms(self) -> int:
         return self._clock.now_ms()

@@ -54,6 +54,13 @@ class Live:
         running = self._engine.flows.get(flow)
         return running.lanes.deepest(5) if running is not None else []
 
+    def most_bytes(self, flow: str) -> int:
+        running = self._engine.flows.get(flow)
+        return running.definition.keeping.most_bytes if running is not None else 0
+
+    def disk(self) -> str:
+        return self._engine.guard.level
+
     def now_ms(self) -> int:
         return self._engine.steady_ms()
 

@@ -9,7 +9,7 @@ from dovetail.control.answers import WaitingLine
 from dovetail.control.hand import FlowPlace
 from dovetail.engine.definition import FlowDefinition
 from dovetail.engine.journey import effect_key
-from dovetail.engine.memo import Effect, Memo, message_id, pack, unpack
+from dovetail.engine.memo import Effect, Memo, message_id, pack, unpack, unpack_meta
 from dovetail.errors import DovetailError
 from dovetail.sdk import Step
 from dovetail.store.base import PENDING, Progress, Query, Row, State
@@ -97,7 +97,8 @@ class Move:
         return self._before[version].get(effect.step) != place
 
     def _key(self, row: Row, step: str) -> str:
-        return effect_key(self._wanted.name, message_id(self._control.store.uid, row.seq), step, "")
+        origin = unpack_meta(row.meta).origin or message_id(self._control.store.uid, row.seq)
+        return effect_key(self._wanted.name, origin, step, "")
 
     def moved(self, row: Row, progress: Progress | None) -> Progress | None:
         """The row of a message that can go on on the new version, saying so; None for any other."""

@@ -68,17 +68,19 @@ class RunContext:
     def publish(self, step: str, topic: str, message: Message) -> None:
         """Append to a durable topic, in the transaction of the message's next move; once per message and branch."""
         journey = self._journey(message)
-        key = effect_key(self._flow.name, message.id, step, self._branch)
+        key = effect_key(self._flow.name, message.origin, step, self._branch)
         if journey.memo is not None and key in journey.memo.effects:
             return
         engine = self._flow.engine
         now = engine.clock.now_ms()
         entry = Entry(
             stream=engine.stream(f"topic:{topic}"), at=now, version=0,
-            meta=pack_meta(meta_of(message, parent=message.id)), body=message.body, key=message.key,
+            meta=pack_meta(meta_of(message, parent=message.id, origin=key)), body=message.body, key=message.key,
         )  # fmt: skip
         if journey.outbox is None:
             journey.outbox = []
+        if len(entry.body) > engine.store.large:
+            engine.spawn(engine.store.stow([entry]))  # the commit waits for the rest of it
         journey.outbox.append((entry, None))  # each subscriber reads the bytes for itself: values may be changed
         effect = Effect(
             step=step,
@@ -105,6 +107,7 @@ class RunContext:
                     meta_of(
                         part, parent=message.id, index=index, owner=flow.number,
                         variables=json.encode(part.variables) if part.variables else b"",
+                        origin=effect_key(flow.name, message.origin, step, f"{self._branch}/part/{index}"),
                     )
                 ),
                 key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from dovetail.sdk import Checker, Connection, Expression, Source, Step
+from dovetail.store.base import Keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,19 @@ class Policy:
     compensate_for: float = 86400.0  # how long after its first failure a compensation is retried
     compensated: Literal["dead_letter", "discard"] = "dead_letter"  # the end of a message that was undone
     concurrency: int = 128  # messages with effects under way at once
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLimits:
+    """How full the store's disk may be, from 0 to 1; it goes on when it is `slack` lower again."""
+
+    stop_accepting: float = 0.80
+    stop_fetching: float = 0.90
+    slack: float = 0.02
+
+
+DAY = 86_400_000  # milliseconds
+KEEPING = Keeping(7 * DAY, 7 * DAY, 90 * DAY, 7 * DAY, 91 * DAY, 10 * 10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,7 @@ class FlowDefinition:
     source_of: Callable[[int], Source | None] | None = None  # the source as it stood in a version
     canary: Canary | None = None
     moved: Mapping[int, int] = field(default_factory=dict)
+    keeping: Keeping = KEEPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +100,6 @@ class Application:
     flows: Sequence[FlowDefinition]
     connections: Mapping[str, Connection]
     rates: Mapping[str, float] = field(default_factory=dict)  # calls a second by target
+    keeping: Keeping = KEEPING  # of flows that are no longer there
+    audit: int = 400 * DAY
+    disk: DiskLimits = field(default_factory=DiskLimits)

@@ -32,7 +32,7 @@ class Effects:
     ) -> Reply:  # fmt: skip
         """Make the effect, or return its recorded reply. Raises the kinds of `dovetail.errors`; a refusal on record is
         raised again without a call, unless somebody has to `insist`."""
-        key, branch, known = named(journey.memo, self._flow.name, message.id, step, branch)
+        key, branch, known = named(journey.memo, self._flow.name, message.origin, step, branch)
         if known is not None and known.state == "done":
             return self._recorded(known)
         if known is not None and known.refusal and not insist:
@@ -136,7 +136,7 @@ class Effects:
         calls: dict[str, tuple[Journey, Call]] = {}
         bound: dict[str, tuple[str, Saga]] = {}
         for n, (journey, message) in enumerate(pairs):
-            key, again, known = named(journey.memo, self._flow.name, message.id, step, branch)
+            key, again, known = named(journey.memo, self._flow.name, message.origin, step, branch)
             keys.append(key)
             if known is not None and known.state == "done":
                 outcomes[key] = Done()

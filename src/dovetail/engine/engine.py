@@ -11,6 +11,7 @@ from dovetail.engine.definition import Application, FlowDefinition
 from dovetail.engine.deployment import Deployment, Retired
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
+from dovetail.engine.housekeeping import DiskGuard, Sweeper
 from dovetail.engine.intake import Admission, Door
 from dovetail.engine.memory import Keeper
 from dovetail.engine.observer import Observer
@@ -30,6 +31,7 @@ from dovetail.store.base import Entry, State, Store
 class Engine:
     """Runs an application on a store. `start`, then `drain` or `stop`; each may be called twice."""
 
+    most_in_memory = 128 << 20  # bytes of bodies in all flows; beyond it each works on one message at a time
     most_waiters = 10_000  # callers who wait for an answer; one more, and the first is told only that it was accepted
 
     def __init__(
@@ -63,7 +65,9 @@ class Engine:
         self._sources: dict[str, asyncio.Task[Any]] = {}  # by flow
         self._waiters: dict[tuple[int, int], Admission] = {}
         self._last_seq = 0
+        self.in_memory = 0  # bytes of bodies in all flows
         self._offset = clock.now_ms() - int(clock.monotonic() * 1000)
+        self.guard = DiskGuard(self)
         self.writer.before = self._before_commit
         self.writer.landed = self._landed
         self.writer.resumed.append(self._resumed)
@@ -74,6 +78,7 @@ class Engine:
         """Open connections and steps, recover what the last life left, then open the doors."""
         if self._services:
             return
+        self.guard.look()
         self._services = [self._service(self.writer.run()), self._service(self.deadlines.sweep())]
         for name, connection in self.application.connections.items():
             await connection.open(Opening(self, name))
@@ -90,6 +95,7 @@ class Engine:
             flow.timer.start()
             flow.pump_soon()
         self.alarms.start()
+        self._services += [self._service(self.guard.run()), self._service(Sweeper(self).run())]
         self.open_doors = True
         for flow in self.flows.values():
             source = flow.definition.source
@@ -147,14 +153,33 @@ class Engine:
         """Run a source for as long as the flow runs: one that fails is started again, and no other flow suffers."""
         delay = 1.0
         while True:
+            await self.guard.fetching.wait()
             started = self.clock.monotonic()
             try:
-                await source.run(Door(flow))
-                return
+                if await self._fetched(source, Door(flow)):
+                    return
+                continue
             except Exception as error:
                 self.log.error("source_failed", flow=flow.name, error=repr(error))
             delay = 1.0 if self.clock.monotonic() - started > 60.0 else min(60.0, delay * 2)
             await asyncio.sleep(delay)
+
+    async def _fetched(self, source: Source, door: Door) -> bool:
+        """Run a source to its end, or until the disk is so full that nothing is fetched (False). One that others
+        call only hears of it at its door."""
+        if source.replies:
+            await source.run(door)
+            return True
+        running = asyncio.ensure_future(source.run(door))
+        stopped = asyncio.ensure_future(self.guard.full())
+        try:
+            await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+                return True
+            return False
+        finally:
+            await self._cancel([running, stopped])
 
     def add(self, definition: FlowDefinition) -> FlowRun:
         """Make the run of a flow; nothing of it is started."""
@@ -359,6 +384,8 @@ class Engine:
         """Why nothing can be accepted now, or None."""
         if not self.open_doors:
             return Unavailable("the server is starting or stopping", after=2.0)
+        if self.guard.level:
+            return self.guard.refusal()
         if not self.writer.available:
             return Unavailable("the store takes nothing at the moment", after=2.0)
         if self.writer.waiting > Door.most_waiting or self.writer.waiting_bytes > Door.most_waiting_bytes:

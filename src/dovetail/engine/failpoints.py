@@ -40,6 +40,13 @@ NAMES = (
     "during_drain",
     "store_before_commit",
     "store_after_commit",
+    "spill_before_write",
+    "spill_before_rename",
+    "spill_before_row",
+    "prune_before_commit",
+    "prune_before_unlink",
+    "backup_before_files",
+    "backup_before_manifest",
 )
 
 

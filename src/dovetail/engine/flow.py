@@ -59,6 +59,7 @@ class FlowRun:
         self.timer = Timer(self)
         self.context = RunContext(self)
         self._bytes = 0
+        self._fetching = False  # a very large body is being read for the feeder
         self._pumping = False
         self._gate: asyncio.TimerHandle | None = None
         self.gated_by: str | None = None  # the target that holds the flow back
@@ -91,8 +92,10 @@ class FlowRun:
         return len(self.active) >= self.window or self.full_of_bytes()
 
     def full_of_bytes(self) -> bool:
-        """Whether what is in memory is large, however few messages it is."""
-        return self._bytes >= self.window_bytes
+        """Whether what is in memory is large, however few messages it is: here, or in all flows together."""
+        return self._bytes >= self.window_bytes or (
+            self._bytes > 0 and self.engine.in_memory >= self.engine.most_in_memory
+        )
 
     def expect(self) -> None:
         """Messages of this flow are in the commit that is being put together."""
@@ -164,6 +167,7 @@ class FlowRun:
             message, emitted = self.message(entry, meta), meta.emitted
         else:
             message.id, message.time_ms, message.ref = message_id(self.engine.store.uid, entry.seq), entry.at, entry.seq
+            message.origin = message.origin or message.id
         number = memo.version if memo is not None and memo.version else entry.version
         if progress is None and self.versions.moved:
             number = self._moved(entry)
@@ -208,13 +212,15 @@ class FlowRun:
     def message(self, entry: Entry | Row, meta: Meta) -> Message:
         """A message as the journal has it."""
         codecs = self.engine.codecs
-        return Message(
+        message = Message(
             entry.body or b"", codec=codec_of(codecs, meta), content_type=meta.content_type, headers=meta.headers,
             id=message_id(self.engine.store.uid, entry.seq), source=meta.source, type=meta.type, time_ms=entry.at,
             subject=meta.subject, key=entry.key.removeprefix(PARTS) if entry.key is not None else None,
             trace=meta.trace, ref=entry.seq, parent=meta.parent,
             variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
         )  # fmt: skip
+        message.origin = meta.origin or message.id
+        return message
 
     def adopt(self, journey: Journey) -> None:
         """The journey is in memory now, in the place of an earlier one of the same message if that is still there."""
@@ -223,6 +229,7 @@ class FlowRun:
             self.forget(earlier)
         self.active[journey.seq] = journey
         self._bytes += journey.message.size
+        self.engine.in_memory += journey.message.size
 
     def feed(self, journey: Journey) -> None:
         """Give a journey its place: at the end of its lane, or among those ready to run."""
@@ -234,26 +241,45 @@ class FlowRun:
         """The journey leaves memory."""
         if self.active.get(journey.seq) is journey:
             del self.active[journey.seq]
-            self._bytes -= journey.message.size if self.active else self._bytes
+            size = journey.message.size if self.active else self._bytes
+            self._bytes -= size
+            self.engine.in_memory -= size
 
     # --- the backlog on disk ----------------------------------------------------------------------------------
 
     def refill(self) -> None:
         """Read the next fresh messages while there is room for a good batch of them."""
-        while self.behind and len(self.active) <= self.window // 2 and not self.full_of_bytes():
+        while self.behind and not self._fetching and len(self.active) <= self.window // 2 and not self.full_of_bytes():
             rows = self.engine.store.journal.after(
                 self.number, self.stream, self.cursor, self.window // 2, self.window_bytes // 2
             )
             if not rows:
                 self.behind = False
             for row in rows:
-                self.cursor = row.seq
-                journey = self.fresh(row) if row.seq not in self.active else None
-                if journey is not None:
-                    self.feed(journey)
+                if row.beside and row.seq not in self.active:
+                    self._fetching = True
+                    self.engine.spawn(self._fetch(row))
+                    break
+                self._refilled(row)
             if rows:
-                self.claim(rows[-1].seq + self.claim_ahead)
+                self.claim(row.seq + self.claim_ahead)
             self.load_unread()
+
+    def _refilled(self, row: Row) -> None:
+        self.cursor = row.seq
+        journey = self.fresh(row) if row.seq not in self.active else None
+        if journey is not None:
+            self.feed(journey)
+
+    async def _fetch(self, row: Row) -> None:
+        """Read a very large body beside the event loop; those behind it wait for their turn."""
+        try:
+            row.body = await self.engine.store.journal.fetch(row)
+            self._refilled(row)
+        finally:
+            self._fetching = False
+            self.load_unread()
+            self.pump_soon()
 
     def offered(self) -> int | None:
         """The journal number up to which every message has been offered its place; None if all have."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.definition import FlowVersion
+from dovetail.engine.journey import origin_of
 from dovetail.engine.memo import Attempt, Memo, message_id, meta_of, pack, pack_meta, plain, readable
-from dovetail.engine.writer import Landed
+from dovetail.engine.writer import Landed, weight
 from dovetail.errors import Refused, Rejected, Unavailable
-from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt
+from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt, Threads
 from dovetail.store.base import Entry, Progress, State
 
 if TYPE_CHECKING:
+    from dovetail.engine.engine import Engine
     from dovetail.engine.flow import FlowRun
 
 Settle = Callable[[list[Receipt]], None]
+THREADS = Threads(2)  # for hashes of large bodies
 LONGEST_WORD = 512  # characters of a key or a dedupe id
 
 
@@ -24,11 +29,13 @@ class Door:
     """Hands deliveries of one source to the next group commit (see `dovetail.sdk.Deliver`)."""
 
     most_waiting = 20_000  # messages at all doors that no commit has taken yet
-    most_waiting_bytes = 128 << 20  # and what they weigh
+    most_waiting_bytes = 256 << 20  # and what they weigh
+    most_large_bytes = 128 << 20  # beyond this large ones are turned away, so that there is room for small ones
 
     def __init__(self, flow: FlowRun) -> None:
         self._flow = flow
         self._engine = flow.engine
+        self._line = Line(flow.engine)
 
     def __call__(self, delivery: Delivery) -> None:
         """Check each message and queue those that may come in. Never raises."""
@@ -38,21 +45,69 @@ class Door:
             settle(engine, delivery.settle, [Receipt(error=closed)] * len(delivery.batch))
             return
         unit = Admission(self._flow, delivery)
-        if unit.entries or unit.refused:
+        if not (unit.entries or unit.refused):
+            unit.finish()
+        elif self._line or any(len(entry.body) > engine.store.large for entry in bodies(unit)):
+            if engine.writer.waiting_bytes > self.most_large_bytes and weight(unit) > engine.store.large:
+                unit.unavailable(Unavailable("more large bodies are coming in than the disk takes", after=1.0))
+            else:
+                self._line.join(self._flow, unit)
+        else:
             self._flow.expect()
             engine.writer.accept(unit)
-        else:
-            unit.finish()
 
     async def room(self) -> None:
         """Wait until the door takes more."""
         engine = self._engine
         while engine.closed() is not None or self._half_full():
-            await engine.writer.barrier() if engine.writer.available and engine.open_doors else await engine.pause()
+            shut = engine.guard.level or not engine.writer.available or not engine.open_doors
+            await engine.pause() if shut else await engine.writer.barrier()
 
     def _half_full(self) -> bool:
         writer = self._engine.writer
-        return writer.waiting > self.most_waiting // 2 or writer.waiting_bytes > self.most_waiting_bytes // 2
+        return writer.waiting > self.most_waiting // 2 or writer.waiting_bytes > self.most_waiting_bytes * 3 // 4
+
+
+class Line:
+    """Deliveries of one source whose large bodies are written beside before a commit takes them, in their order."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._line: deque[tuple[FlowRun, Admission, asyncio.Task[None]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def join(self, flow: FlowRun, unit: Admission) -> None:
+        """Go to the end of the line. Whoever stands in it counts as waiting at the door."""
+        self._engine.writer.expect(unit)
+        task = self._engine.keep(self._stow(unit))
+        self._line.append((flow, unit, task))
+        task.add_done_callback(self._move)
+
+    async def _stow(self, unit: Admission) -> None:
+        entries = bodies(unit)
+        for entry in entries:
+            if entry.dedupe is not None and not entry.body_hash:
+                entry.body_hash = await THREADS.run(body_hash, entry.body)
+        await self._engine.store.stow(entries)
+
+    def _move(self, ended: asyncio.Task[None]) -> None:
+        """Hand on whoever is ready at the head."""
+        self._engine.release(ended)
+        while self._line and self._line[0][2].done():
+            flow, unit, task = self._line.popleft()
+            self._engine.writer.expected(unit)
+            if task.cancelled():
+                unit.unavailable(Unavailable("the server is stopping", after=2.0))
+            elif (error := task.exception()) is not None:
+                known = (
+                    error if isinstance(error, Unavailable) else Unavailable(f"the store failed: {error}", after=5.0)
+                )
+                unit.unavailable(known)
+            else:
+                flow.expect()
+                self._engine.writer.accept(unit)
 
 
 class Admission:
@@ -219,11 +274,23 @@ def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | N
                 f"it has no id to tell it from others: `{version.dedupe.text}` gives nothing", status=422, code="no_id"
             )
     body = message.body
+    message.origin = origin_of(flow.name, dedupe) if dedupe is not None else ""
     return Entry(
-        stream=flow.stream, at=now, version=version.number, meta=pack_meta(meta_of(message)), body=body,
-        key=message.key, dedupe=(flow.stream, dedupe) if dedupe is not None else None,
-        body_hash=blake2b(body, digest_size=16).digest() if dedupe is not None else b"",
+        stream=flow.stream, at=now, version=version.number,
+        meta=pack_meta(meta_of(message, origin=message.origin)), body=body, key=message.key,
+        dedupe=(flow.stream, dedupe) if dedupe is not None else None,
+        body_hash=body_hash(body) if dedupe is not None and len(body) <= flow.engine.store.large else b"",
     )  # fmt: skip
+
+
+def body_hash(body: bytes) -> bytes:
+    """What tells a repeat from a conflict; of a large body it is taken beside the event loop."""
+    return blake2b(body, digest_size=16).digest()
+
+
+def bodies(unit: Admission) -> list[Entry]:
+    """Every entry that the unit brings."""
+    return [*unit.entries, *(entry for entry, _ in unit.refused)] if unit.refused else unit.entries
 
 
 def check(version: FlowVersion, message: Message) -> None:

@@ -80,13 +80,22 @@ class Journey:
         )  # fmt: skip
 
 
-def effect_key(flow: str, message_id: str, step: str, branch: str) -> str:
-    """The stable name of an effect: 32 hex digits of a hash over tenant, flow, message, step and branch.
+def origin_of(flow: str, dedupe: str) -> str:
+    """The origin of a message with a dedupe id: the same wherever and whenever its flow accepts it.
+
+    A store that was restored from a backup gives a message that is sent again another number, but not another origin:
+    what targets were told before the loss bears the same names.
+    """
+    return blake2b(f"default\x1f{flow}\x1f{dedupe}".encode(), digest_size=16).hexdigest()
+
+
+def effect_key(flow: str, origin: str, step: str, branch: str) -> str:
+    """The stable name of an effect: 32 hex digits of a hash over tenant, flow, the message's origin, step and branch.
 
     Neither the attempt nor the node, the time or the flow's version is in it, so every attempt ever made bears the
     same name.
     """
-    text = f"default\x1f{flow}\x1f{message_id}\x1f{step}\x1f{branch}"
+    text = f"default\x1f{flow}\x1f{origin}\x1f{step}\x1f{branch}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -106,6 +106,18 @@ def unpack(data: bytes) -> Memo:
     return _decoder.decode(data) if data else Memo()
 
 
+FORGOTTEN = "-"  # the codec of an answer that is no longer kept
+
+
+def forget_answers(data: bytes) -> bytes:
+    """A memo without what targets answered; that they did, and how, stays."""
+    memo = unpack(data)
+    full = [effect for effect in memo.effects.values() if effect.body]
+    for effect in full:
+        effect.body, effect.codec = b"", FORGOTTEN
+    return pack(memo) if full else data
+
+
 class Meta(msgspec.Struct, array_like=True):
     """A journal entry's attributes, packed: CloudEvents attributes, headers, and the codec its bytes are in."""
 
@@ -122,6 +134,7 @@ class Meta(msgspec.Struct, array_like=True):
     owner: int = 0  # of a part, or of what a step emitted: the flow that made it
     emitted: str = ""  # the step that made it of what it remembered; it comes to that step first
     members: list[int] = msgspec.field(default_factory=list)  # and what it was made of: journal numbers
+    origin: str = ""  # what its effects are named by, when it is not its id
 
 
 _meta_decoder = msgspec.msgpack.Decoder(Meta)
@@ -133,13 +146,14 @@ def pack_meta(meta: Meta) -> bytes:
 
 
 def meta_of(
-    message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"", owner: int = 0
-) -> Meta:
+    message: Message, *, parent: str | None = None, index: int = 0, variables: bytes = b"", owner: int = 0,
+    origin: str = "",
+) -> Meta:  # fmt: skip
     """A message's attributes for the journal; `variables` is what it remembers, as JSON."""
     return Meta(
         source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
         headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
-        variables=variables, owner=owner,
+        variables=variables, owner=owner, origin=origin,
     )  # fmt: skip
 
 

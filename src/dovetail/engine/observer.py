@@ -36,5 +36,9 @@ class Observer:
     def commit(self, seconds: float, entries: int, rows: int) -> None:
         """One group commit was flushed."""
 
+    def disk(self, level: str, used: float) -> None:
+        """The store's disk became `full` (nothing is accepted), `very full` (nothing is fetched) or has room again
+        (empty); `used` from 0 to 1."""
+
     def store(self, available: bool, reason: str) -> None:
         """The store stopped or resumed taking messages."""

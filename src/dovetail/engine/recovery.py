@@ -38,7 +38,7 @@ class Recovery:
             self._lanes(flow)
             suspects += [(flow, journey) for journey in await self._interrupted(flow)]
             if unclean:
-                suspects += [(flow, journey) for journey in self._first_attempts(flow)]
+                suspects += [(flow, journey) for journey in await self._first_attempts(flow)]
         if unclean and suspects:
             engine.log.warning("recovering", in_flight=len(suspects))
             for flow, journey in sorted(suspects, key=lambda pair: pair[1].seq):
@@ -69,7 +69,7 @@ class Recovery:
         journeys = [await flow.load(row) for row in rows]
         return [journey for journey in journeys if journey is not None]
 
-    def _first_attempts(self, flow: FlowRun) -> list[Journey]:
+    async def _first_attempts(self, flow: FlowRun) -> list[Journey]:
         """Fresh messages at or below the claim: any of them may have been in flight."""
         found: list[Journey] = []
         journal = self._engine.store.journal
@@ -84,6 +84,7 @@ class Recovery:
             for row in rows:
                 flow.cursor = row.seq
                 size += row.size
+                row.body = await journal.fetch(row) if row.beside else row.body
                 journey = flow.fresh(row)
                 if journey is not None:
                     found.append(journey)

@@ -11,7 +11,7 @@ from dovetail.clock import Clock
 from dovetail.engine.effects import in_doubt
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import again, effect_key
-from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
+from dovetail.engine.memo import FORGOTTEN, Effect, Memo, unpack, unpack_meta
 from dovetail.engine.state import RunState, decision_of
 from dovetail.errors import ProjectError, Rejected, Retry, Waiting
 from dovetail.sdk import (
@@ -79,7 +79,7 @@ class Recorded:
         """What is known of the effect; what was undone was done once, and is shown with what undid it."""
         known, rounds, effects = None, 1, self._memo.effects
         while rounds == 1 or (known is not None and known.state == "compensated"):
-            names = (self._flow.name, message.id)
+            names = (self._flow.name, message.origin)
             found = effects.get(effect_key(*names, step, again(self._branch, rounds)))
             if found is None:
                 break
@@ -98,6 +98,8 @@ class Recorded:
             raise NotReached("this call has no recorded outcome")
         if effect.state == "failed" or not effect.codec:
             raise Rejected(effect.message)
+        if effect.codec == FORGOTTEN:
+            raise NotReached("what the target answered is no longer kept")
         return Reply(effect.body, codec=self._flow.engine.codecs.by_name(effect.codec), status=effect.status)
 
     async def write(
@@ -146,7 +148,7 @@ class Recorded:
         """What the record says the step decided."""
         if self._effect(step, message) is None:
             return None
-        return decision_of(self._flow, self._memo, effect_key(self._flow.name, message.id, step, self._branch))
+        return decision_of(self._flow, self._memo, effect_key(self._flow.name, message.origin, step, self._branch))
 
     def shared(self, name: str, key: str) -> Group:
         """What all flows share, to be read."""

@@ -56,7 +56,7 @@ class Remembered:
 
     def add(self, number: int, message: Message) -> None:
         json = self._flow.engine.codecs.by_name("json")
-        meta = meta_of(message, parent=message.parent, variables=_variables(json, message))
+        meta = meta_of(message, parent=message.parent, variables=_variables(json, message), origin=message.origin)
         self.slot.set(number, _encode(Kept(message.ref, message.time_ms, pack_meta(meta), message.body, message.key)))
 
     def has(self, number: int) -> bool:

@@ -115,6 +115,16 @@ class Writer:
         self.waiting_bytes += weight(unit)
         self.wake()
 
+    def expect(self, unit: Unit) -> None:
+        """A unit waits for its large bodies to be written beside; it counts as waiting."""
+        self.waiting += len(unit.entries) + len(unit.refused)
+        self.waiting_bytes += weight(unit)
+
+    def expected(self, unit: Unit) -> None:
+        """It waits no longer: it is accepted next, or turned away."""
+        self.waiting -= len(unit.entries) + len(unit.refused)
+        self.waiting_bytes -= weight(unit)
+
     def put(self, row: Progress, word: str | None = None, after: After | None = None) -> None:
         """Store this row with the next commit; `word` counts an end; `after` is called once it is flushed."""
         moves = self.moves

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dovetail.gateway.listener import Listener
 
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
+_SMALL = 64 * 1024  # bytes of a body for which there is room even when large ones are turned away
 _SLICE = 16 * 1024  # fed to the parser at once: what a full queue of answers can be overshot by
 _CHUNKED = 8  # how much larger than itself a body may come, in chunks
 _SINGLE = frozenset({"host", "content-type", "content-encoding", "authorization", "expect"})
@@ -257,7 +258,8 @@ class Connection(asyncio.Protocol):
         self._chunks.append(chunk)
         if self._body_size > self._route.max_body:
             raise too_large(self._route)
-        if listener.buffered > self._limits.max_buffered:
+        most = self._limits.max_buffered if self._body_size <= _SMALL else self._limits.max_buffered // 2
+        if listener.buffered > most:  # large bodies leave room for small ones
             raise Stop(503, "no_room", "too many bodies are being received at this moment", SOON)
 
     def on_message_complete(self) -> None:

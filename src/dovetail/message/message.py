@@ -43,13 +43,15 @@ class Message:
     new one.
 
     `id`, `source`, `type`, `time_ms` and `subject` are the CloudEvents attributes. `ref` is the journal's number of
-    the accepted message that this one descends from (0 before acceptance): every effect is traced to it. `variables`
+    the accepted message that this one descends from (0 before acceptance): every effect is traced to it. `origin` is
+    what its effects are named by: derived from its dedupe id if it has one, so that it is the same on any store, else
+    its id. `variables`
     is what steps remembered with `as:`; a flow reads it as `$vars`.
     """
 
     __slots__ = (
-        "_body", "_value", "codec", "content_type", "headers", "id", "key", "parent", "ref", "source", "subject",
-        "time_ms", "trace", "type", "variables",
+        "_body", "_value", "codec", "content_type", "headers", "id", "key", "origin", "parent", "ref", "source",
+        "subject", "time_ms", "trace", "type", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +84,7 @@ class Message:
         self.time_ms = time_ms
         self.subject = subject
         self.key = key
+        self.origin = ""
         self.trace = trace
         self.ref = ref
         self.parent = parent
@@ -114,6 +117,7 @@ class Message:
             self.id, self.source, self.type, self.time_ms, self.subject,
         )  # fmt: skip
         new.key, new.trace, new.ref, new.parent = self.key, self.trace, self.ref, self.parent
+        new.origin = self.origin
         return new
 
     def with_value(self, value: Any, codec: Codec | None = None) -> Message:

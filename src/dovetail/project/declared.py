@@ -5,9 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from dovetail.spec import Duration, Spec, field
+from dovetail.spec import Duration, Size, Spec, field
 
+DAY = 86400.0
 FORMAT = 1  # of the project folder; a project of a newer one is refused
+
+
+class Keep(Spec):
+    """How long messages are kept after their end, by how they ended, and how many bytes of them."""
+
+    done: Duration | None = field(default=None, help="Messages that are done; 7d by default.", example="7d")
+    discarded: Duration | None = field(
+        default=None, help="Messages that a rule discarded; 7d by default.", example="7d"
+    )
+    dead: Duration | None = field(default=None, help="Dead letters; 90d by default.", example="90d")
+    answers: Duration | None = field(
+        default=None, help="What targets answered, of messages that ended well; 7d by default.", example="1d"
+    )
+    dedupe: Duration | None = field(
+        default=None, help="Ids of messages, from their acceptance on; by default a day longer than anything else.",
+        example="100d",
+    )  # fmt: skip
+    keep: Size | None = field(
+        default=None, help="Bytes of bodies (10GB by default). Above, those of messages that ended well are let go, "
+        "oldest first, except one in a hundred; never what is pending or dead.", example="10GB",
+    )  # fmt: skip
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """An id must be remembered for longer than its message may be looked at or sent again."""
+        given = [time for time in (self.done, self.discarded, self.dead) if time is not None]
+        if self.dedupe is not None and given and self.dedupe < max(given) + DAY:
+            yield (
+                "dedupe",
+                f"it must be a day longer than the longest of the others: write {Duration(max(given) + DAY)}",
+            )
+
+
+class ProjectKeep(Keep):
+    """As for a flow, and the audit."""
+
+    audit: Duration = field(default="400d", help="The audit's events.")
+
+
+class Disk(Spec):
+    """How full the store's disk may be, in percent."""
+
+    stop_accepting: int = field(default=80, help="Nothing more is accepted from here on.", min=1, max=100)
+    stop_fetching: int = field(default=90, help="Nothing more is fetched from here on.", min=1, max=100)
+    resume_below: int = field(default=2, help="It goes on this many percent lower.", min=0, max=50)
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """The second threshold is not before the first."""
+        if self.stop_fetching < self.stop_accepting:
+            yield "stop_fetching", "it must not be lower than stop_accepting"
 
 
 class Environment(Spec):
@@ -33,6 +83,14 @@ class ProjectFile(Spec):
     dovetail: int = field(default=FORMAT, help="The version of the project format.", min=1)
     summary: str = field(default="", help="What the project joins, in a sentence.")
     owner: str = field(default="", help="Who answers for it.")
+    retention: ProjectKeep | None = field(
+        default=None,
+        help="How long messages are kept; a flow may say otherwise.",
+        example={"done": "3d", "dead": "90d"},
+    )
+    disk: Disk | None = field(
+        default=None, help="What happens when the disk fills.", example={"stop_accepting": 80, "stop_fetching": 90}
+    )
     environments: dict[str, Environment] = field(
         default={},
         help="What differs between environments.",
@@ -105,6 +163,9 @@ class FlowFile(Spec):
     )  # fmt: skip
     steps: list[Any] = field(help="What happens to a message, in order.", kind="steps")
     on_failure: OnFailure | None = field(default=None, help="What happens when a step fails.")
+    retention: Keep | None = field(
+        default=None, help="How long its messages are kept.", example={"done": "7d", "dead": "90d", "keep": "10GB"}
+    )
     concurrency: int = field(default=128, help="Messages under way at once.", min=1, max=10_000)
     timeout: Duration = field(default="30s", help="The total time one call may take, unless the step says otherwise.")
 

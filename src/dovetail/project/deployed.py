@@ -12,6 +12,7 @@ import msgspec
 
 from dovetail.engine.definition import Application, Canary, FlowDefinition, FlowVersion
 from dovetail.project.build import Builder
+from dovetail.project.keeping import audit, disk, keeping
 from dovetail.project.model import FlowText, Project
 from dovetail.sdk import Connection, Source
 from dovetail.store.base import Store
@@ -99,7 +100,8 @@ class Assembly:
         connections = self._builder.connections
         return Application(
             flows=[self._flow(text) for _, text in sorted(project.flows.items())],
-            connections=connections, rates=rates_of(connections),
+            connections=connections, rates=rates_of(connections), keeping=keeping(project.head, None),
+            audit=audit(project.head), disk=disk(project.head),
         )  # fmt: skip
 
     def _flow(self, text: FlowText) -> FlowDefinition:
@@ -121,7 +123,7 @@ class Assembly:
         return FlowDefinition(
             name=name, current=current, source=source, load=load,
             from_start=source.from_start if source is not None else False, text=text.digest, source_of=load.source,
-            canary=canary, moved=moved,
+            canary=canary, moved=moved, keeping=keeping(self._builder.project.head, text.head.retention),
         )  # fmt: skip
 
     def _number(self, name: str) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -67,6 +67,7 @@ class Entry:
     # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
     duplicate_of: int = 0
     conflict_with: int = 0  # set by the commit: the earlier entry with the same dedupe id and another body; not kept
+    stowed: object = None  # set by `Store.stow`: where its body lies already
 
 
 @dataclass(slots=True)
@@ -119,7 +120,10 @@ class Parked:
 
 @dataclass(slots=True)
 class Row:
-    """A journal entry read back. `body` may be None when only the attributes were asked for, or the body was pruned."""
+    """A journal entry read back. `body` may be None when only the attributes were asked for, or the body was pruned.
+
+    `after` leaves very large bodies out and sets `beside`: `Journal.fetch` brings them.
+    """
 
     seq: int
     stream: int
@@ -131,6 +135,67 @@ class Row:
     parent: int
     start: int
     size: int
+    beside: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long a flow's messages are kept after they ended, in milliseconds, by how they ended; and how many bytes.
+
+    `answers` is how long what targets answered is kept with messages that ended well. `dedupe` counts from acceptance:
+    an id is remembered that long even when its message is gone. `most_bytes` (0: no limit) bounds the bodies of a
+    flow's stream; above it, those of messages that ended well are let go, oldest first, except one in `SAMPLE`.
+    """
+
+    done: int
+    discarded: int
+    dead: int
+    answers: int
+    dedupe: int
+    most_bytes: int = 0
+
+    @classmethod
+    def uniform(cls, age: int) -> Keeping:
+        """Everything as long as `age`."""
+        return cls(age, age, age, age, age)
+
+
+SAMPLE = 100  # one in so many bodies of ended messages stays when a flow is over its bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept: by flow number, for flows that are not named there, and the audit's events (milliseconds).
+
+    `forget` takes the answers of targets out of a memo (they are opaque to the store).
+    """
+
+    flows: Mapping[int, Keeping]
+    others: Keeping
+    audit: int
+    forget: Callable[[bytes], bytes] = bytes
+
+    def of(self, flow: int) -> Keeping:
+        """What holds for a flow."""
+        return self.flows.get(flow, self.others)
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What one step of pruning did, in numbers. `more`: the next step would find something, too."""
+
+    messages: int = 0
+    bodies: int = 0
+    answers: int = 0
+    ids: int = 0
+    events: int = 0
+    files: int = 0
+    more: bool = False
+
+    @property
+    def total(self) -> int:
+        """Everything that was let go."""
+        return self.messages + self.bodies + self.answers + self.ids + self.events + self.files
 
 
 @dataclass(slots=True)
@@ -143,7 +208,8 @@ class Work:
     are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
     `parks` by (flow, key): the lane stands still from now on, or (None) goes on.
-    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted").
+    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted")
+    and the bytes of bodies that it keeps as (-stream, "bytes").
     `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
     """
 
@@ -162,7 +228,7 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Query:
     """A search over messages, newest first. Empty fields do not restrict. `text` is looked for in bodies, byte by
-    byte.
+    byte; not in very large ones that lie in files.
 
     `before` (a journal number) is where the last page ended, 0 to begin. `stream` is the one that the flow reads; it
     must be given.
@@ -204,13 +270,18 @@ class Journal(ABC):
         """The newest number in `stream`, 0 if it is empty."""
 
     @abstractmethod
-    async def prune(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` entries accepted before a time, with all that hangs on them (dedupe ids, too); how
-        many.
+    async def fetch(self, row: Row) -> bytes | None:
+        """The body of a row that `after` gave without it (`beside`), read beside the event loop."""
 
-        Only those that have ended for every flow that reads their stream (`Register.set_readers`) and are pending
-        for none; parts only after the whole. One call looks at a bounded stretch and the next goes on from there: 0
-        says that this stretch held nothing.
+    @abstractmethod
+    async def prune(self, retention: Retention, now_ms: int, limit: int) -> Pruned:
+        """One small step: let go of up to `limit` of each kind of thing whose time is over.
+
+        Messages go, with all that hangs on them, when they have ended for every flow that reads their stream
+        (`Register.set_readers`), long enough ago for each, and are pending for none; parts only after the whole.
+        Their dedupe ids are remembered until the window is over. Bodies and answers go earlier as `Keeping` says;
+        what a pending message or a dead letter needs never does. One call looks at a bounded stretch of the journal
+        and the next goes on from there.
         """
 
 
@@ -272,7 +343,8 @@ class Progresses(ABC):
 
     @abstractmethod
     def counts(self) -> dict[tuple[int, str], int]:
-        """(flow, state word) or (-stream, "accepted") -> how many ever; kept by `commit`, so reading them is cheap."""
+        """(flow, state word) or (-stream, "accepted") -> how many ever, and (-stream, "bytes") -> bytes of bodies that
+        are kept; maintained by `commit`, so reading them is cheap."""
 
     @abstractmethod
     def fresh(self, flow: int, stream: int, seq: int) -> int:
@@ -371,6 +443,13 @@ class Store(ABC):
     memory: Memories
     audit: Audit
 
+    large = 64 << 10  # bodies over this many bytes should be stowed before they are committed
+
+    @abstractmethod
+    async def stow(self, entries: Iterable[Entry]) -> None:
+        """Write large bodies beside, so that the commit that accepts them is short. What is not committed afterwards
+        is let go. Raises Unavailable; then nothing of them stands."""
+
     @abstractmethod
     async def commit(self, work: Work) -> None:
         """Apply in one transaction and flush. When it returns, it survives power loss.
@@ -384,7 +463,7 @@ class Store(ABC):
 
     @abstractmethod
     def usage(self) -> Mapping[str, int]:
-        """Bytes: `store`, `wal`, `free` (on the disk)."""
+        """Bytes: `store`, `wal`, `files` (very large bodies), `free` and `disk` (what is left of the disk, and all)."""
 
     @abstractmethod
     async def close(self, clean: bool = True) -> None:

@@ -45,6 +45,10 @@ class Page(Collector):
         yield self._breakers()
         yield from self._commits()
         yield self._store()
+        yield GaugeMetricFamily(
+            "dovetail_disk_level", "1: the disk is full and nothing is accepted; 2: nothing is fetched.",
+            value=float(self._metrics.disk_level),
+        )  # fmt: skip
 
     def _flows(self, flows: Mapping[str, FlowNumbers]) -> Iterator[Metric]:
         accepted = CounterMetricFamily(

@@ -34,6 +34,12 @@ class Health(Observer):
         else:
             self._against["store"] = f"the store takes no messages: {reason}"
 
+    def disk(self, level: str, used: float) -> None:
+        if level:
+            self._against["disk"] = f"the disk of the store is {level} ({used:.0%}): nothing more is accepted"
+        else:
+            self._against.pop("disk", None)
+
     def live(self) -> Answer:
         """Answering is the proof: a stuck event loop answers nobody."""
         return Answer(True)

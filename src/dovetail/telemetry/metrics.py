@@ -93,6 +93,7 @@ class Metrics(Observer):
         self.committed_entries = 0
         self.committed_rows = 0
         self.store_available = True
+        self.disk_level = 0  # 1: nothing is accepted; 2: nothing is fetched
 
     def accepted(self, flow: str, count: int) -> None:
         self.flows[flow].accepted += count
@@ -130,6 +131,9 @@ class Metrics(Observer):
         self.commits.observe(seconds)
         self.committed_entries += entries
         self.committed_rows += rows
+
+    def disk(self, level: str, used: float) -> None:
+        self.disk_level = ("", "full", "very full").index(level)
 
     def store(self, available: bool, reason: str) -> None:
         self.store_available = available

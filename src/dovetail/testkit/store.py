@@ -5,13 +5,29 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
 from dovetail.store import base
-from dovetail.store.base import DUE, ENDED, PENDING, REDRIVEN, Entry, Memory, Parked, Progress, Query, Row, State, Work
+from dovetail.store.base import (
+    DUE,
+    ENDED,
+    PENDING,
+    REDRIVEN,
+    SAMPLE,
+    Entry,
+    Memory,
+    Parked,
+    Progress,
+    Pruned,
+    Query,
+    Retention,
+    Row,
+    State,
+    Work,
+)
 
 Event = tuple[int, int, tuple[object, ...]]
 
@@ -38,6 +54,8 @@ class Disk:
     names: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     versions: dict[int, list[tuple[str, int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     audit: list[Event] = field(default_factory=list)
+    remembered: dict[tuple[int, str], int] = field(default_factory=dict)  # ids of pruned entries: when accepted
+    emptied: set[int] = field(default_factory=set)  # entries whose body was let go
 
 
 def _row(entry: Entry, body: bytes | None = None) -> Row:
@@ -65,11 +83,16 @@ class _Journal(base.Journal):
 
     def get(self, seq: int, flow: int = 0) -> Row | None:
         entry = self._disk.entries.get(seq)
-        return None if entry is None else _row(entry, self._disk.edits.get((flow, seq), entry.body))
+        if entry is None:
+            return None
+        found = _row(entry, self._disk.edits.get((flow, seq), entry.body))
+        if seq in self._disk.emptied and (flow, seq) not in self._disk.edits:
+            found.body = None
+        return found
 
     def original(self, seq: int) -> bytes | None:
         entry = self._disk.entries.get(seq)
-        return None if entry is None else entry.body
+        return None if entry is None or seq in self._disk.emptied else entry.body
 
     def parts(self, parent: int, limit: int) -> list[Row]:
         found = [_row(entry) for entry in self._disk.entries.values() if parent and entry.parent == parent]
@@ -79,30 +102,84 @@ class _Journal(base.Journal):
         numbers = self._disk.streams[stream]
         return numbers[-1] if numbers else 0
 
-    async def prune(self, before_ms: int, limit: int) -> int:
-        disk = self._disk
-        gone = 0
-        for entry in list(disk.entries.values()):
-            if gone < limit and entry.at < before_ms and self._prunable(entry):
-                gone += 1
-                self._forget(entry)
-        return gone
+    async def fetch(self, row: Row) -> bytes | None:
+        return row.body
 
-    def _prunable(self, entry: Entry) -> bool:
-        readers = self._disk.readers.get(entry.stream)
-        if readers is None or entry.parent in self._disk.entries:
+    async def prune(self, retention: Retention, now_ms: int, limit: int) -> Pruned:
+        disk, pruned = self._disk, Pruned()
+        for entry in list(disk.entries.values()):
+            if pruned.messages < limit and self._over(entry, retention, now_ms):
+                pruned.messages += 1
+                self._forget(entry)
+        self._bodies(retention, limit, pruned)
+        self._answers(retention, now_ms, pruned)
+        for (scope, name), at in list(disk.remembered.items()):
+            windows = [retention.of(flow).dedupe for flow in disk.readers.get(scope, ())]
+            if at < now_ms - max(windows, default=retention.others.dedupe):
+                pruned.ids += 1
+                del disk.remembered[scope, name]
+                disk.dedupe.pop((scope, name), None)
+        events = [event for event in disk.audit if event[0] == disk.txn or event[1] >= now_ms - retention.audit]
+        pruned.events, disk.audit = len(disk.audit) - len(events), events
+        return pruned
+
+    def _over(self, entry: Entry, retention: Retention, now: int) -> bool:
+        """Whether a whole message may go."""
+        states = self._states(entry)
+        if states is None or entry.parent in self._disk.entries:
             return False
         if any(lane.seq == entry.seq for lane in self._disk.parked.values()):
             return False
-        states = {flow: rows[entry.seq].state for flow, rows in self._disk.progress.items() if entry.seq in rows}
-        return all(state in ENDED for state in states.values()) and readers <= states.keys()
+        return all(
+            row.at < now - getattr(retention.of(flow), row.state.word)
+            for flow, row in states.items()
+        )  # fmt: skip
+
+    def _states(self, entry: Entry) -> dict[int, Progress] | None:
+        """What flows say of an entry that has ended for every reader and is pending for none; else None."""
+        readers = self._disk.readers.get(entry.stream)
+        states = {flow: rows[entry.seq] for flow, rows in self._disk.progress.items() if entry.seq in rows}
+        if readers is None or not readers <= states.keys() or any(row.state not in ENDED for row in states.values()):
+            return None
+        return states
+
+    def _bodies(self, retention: Retention, limit: int, pruned: Pruned) -> None:
+        """Bodies of messages that ended well, while their stream holds too much; the sample goes last."""
+        disk = self._disk
+        for stream, flows in disk.readers.items():
+            limits = [retention.of(flow).most_bytes for flow in flows]
+            for thorough in (False, True):
+                for entry in [disk.entries[seq] for seq in disk.streams[stream]]:
+                    over = limits and all(limits) and disk.counts[-stream, "bytes"] > max(limits)
+                    states = self._states(entry)
+                    ended_well = states is not None and all(row.state is not State.DEAD for row in states.values())
+                    if not over or not ended_well or entry.seq in disk.emptied or pruned.bodies >= limit:
+                        continue
+                    if thorough or entry.seq % SAMPLE:
+                        disk.emptied.add(entry.seq)
+                        disk.counts[-stream, "bytes"] -= len(entry.body)
+                        pruned.bodies += 1
+
+    def _answers(self, retention: Retention, now: int, pruned: Pruned) -> None:
+        for flow, rows in self._disk.progress.items():
+            for row in rows.values():
+                if (
+                    row.memo
+                    and row.state in (State.DONE, State.DISCARDED)
+                    and row.at < now - retention.of(flow).answers
+                ):
+                    shorter = retention.forget(row.memo)
+                    pruned.answers += shorter != row.memo
+                    row.memo = shorter
 
     def _forget(self, entry: Entry) -> None:
         disk = self._disk
         del disk.entries[entry.seq]
         disk.streams[entry.stream].remove(entry.seq)
+        if entry.seq not in disk.emptied:
+            disk.counts[-entry.stream, "bytes"] -= len(entry.body)
         if entry.dedupe is not None:
-            disk.dedupe.pop(entry.dedupe, None)
+            disk.remembered[entry.dedupe] = entry.at
         for flow, rows in disk.progress.items():
             rows.pop(entry.seq, None)
             disk.edits.pop((flow, entry.seq), None)
@@ -317,6 +394,9 @@ class MemoryStore(base.Store):
         disk.uid = disk.uid or ids.token(5)
         return cls(disk, clock, hook)
 
+    async def stow(self, entries: Iterable[Entry]) -> None:
+        """Nothing is large here."""
+
     async def commit(self, work: Work) -> None:
         async with self._turn:
             await asyncio.sleep(0)
@@ -380,12 +460,14 @@ class MemoryStore(base.Store):
         disk.entries[entry.seq] = replace(entry)
         disk.streams[entry.stream].append(entry.seq)
         disk.counts[-entry.stream, "accepted"] += 1
+        disk.counts[-entry.stream, "bytes"] += len(entry.body)
         if entry.dedupe is not None:
             disk.dedupe[entry.dedupe] = entry.seq, entry.body_hash
         return True
 
     def usage(self) -> Mapping[str, int]:
-        return {"store": sum(len(entry.body) for entry in self._disk.entries.values()), "wal": 0, "free": 1 << 40}
+        return {"store": sum(len(entry.body) for entry in self._disk.entries.values()), "wal": 0, "files": 0,
+                "free": 1 << 40, "disk": 1 << 41}  # fmt: skip
 
     async def close(self, clean: bool = True) -> None:
         self._disk.clean = clean

@@ -10,7 +10,7 @@ import pytest
 from dovetail.control.answers import ASKED, Search
 from dovetail.engine.memo import Memo
 from dovetail.errors import Refused
-from dovetail.store.base import State, Work
+from dovetail.store.base import Keeping, Retention, State, Work
 
 Bench = Any  # the fixture's class
 
@@ -163,6 +163,6 @@ async def test_bodies_that_were_pruned_are_missed_in_words(bench: Bench, tmp_pat
     id = await bench.put("orders", b"{}", State.DONE)
     for stream in {stream for _, stream in bench.flows.values()}:
         bench.store.register.set_readers(stream, [number for number, its in bench.flows.values() if its == stream])
-    assert await bench.store.journal.prune(2000, 10) == 1
+    assert (await bench.store.journal.prune(Retention({}, Keeping.uniform(0), 0), 10**13, 10)).messages == 1
     with pytest.raises(Refused, match="there is no message"):
         bench.control.body(id)

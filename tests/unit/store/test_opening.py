@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from dovetail.errors import StoreError
-from dovetail.store.base import Entry, Work
+from dovetail.store.base import Entry, Keeping, Retention, Work
 from dovetail.store.sqlite import connect
 
 REPOSITORY = Path(__file__).parents[3]
@@ -161,7 +161,7 @@ async def test_a_closed_store_says_so(open_store):
         with pytest.raises(StoreError, match="is closed"):
             await store.commit(Work(entries=[Entry(1, 1, 1, b"", body)]))
     with pytest.raises(StoreError, match="is closed"):
-        await store.journal.prune(1, 1)
+        await store.journal.prune(Retention({}, Keeping.uniform(0), 0), 1, 1)
 
 
 # --- settings and schema

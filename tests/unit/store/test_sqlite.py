@@ -8,8 +8,10 @@ import threading
 
 import pytest
 
-from dovetail.store.base import Entry, Progress, Query, State, Work
+from dovetail.store.base import Entry, Keeping, Progress, Query, Retention, State, Work
 from dovetail.store.sqlite import apply, search
+
+EVERYTHING = Retention({}, Keeping.uniform(0), 0)
 
 
 def entry(body: bytes, **more) -> Entry:
@@ -33,11 +35,11 @@ async def test_large_bodies_are_kept_once_and_packed_when_that_pays(open_store):
     assert store._db.read("SELECT seq FROM journal WHERE body IS NOT NULL") == [(3,)]
     ended = [Progress(flow, seq, State.DONE, 0) for seq in (1, 2, 4)]
     await store.commit(Work(progress=ended))
-    assert await store.journal.prune(5000, 10) == 3
+    assert (await store.journal.prune(EVERYTHING, 10**13, 10)).messages == 3
     assert store.journal.original(5) == text
     assert store._db.read("SELECT count(*) FROM payloads") == [(1,)]
     await store.commit(Work(progress=[Progress(flow, 5, State.DONE, 0)]))
-    assert await store.journal.prune(5000, 10) == 1
+    assert (await store.journal.prune(EVERYTHING, 10**13, 10)).messages == 1
     assert store._db.read("SELECT count(*) FROM payloads") == [(0,)]
 
 

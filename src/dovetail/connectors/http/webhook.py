@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -33,10 +34,13 @@ from dovetail.sdk import (
     Size,
     Source,
     Spec,
+    Threads,
     Unavailable,
     field,
 )
 
+_LARGE = 256 << 10  # bodies over this many bytes are read beside the event loop
+THREADS = Threads(2)
 _SWEEP = 0.25  # seconds between two looks at the callers who wait
 PROBLEM = "application/problem+json"
 
@@ -95,6 +99,7 @@ class WebhookSource(Source):
         self._dropped = _DROPPED | config.verify.private() if config.verify else _DROPPED
         self._keys = config.verify.keys() if config.verify else []
         self._mounted: list[str] = []
+        self._large: set[asyncio.Future[None]] = set()
 
     async def open(self, context: Connecting) -> None:
         """Take the path. Raises ValueError when another flow has it, KeyError for a format nobody knows."""
@@ -123,9 +128,22 @@ class WebhookSource(Source):
     # -- a request comes in --------------------------------------------------------------------------------------
 
     def _receive(self, request: Request) -> None:
-        respond = request.respond
+        if len(request.body) > _LARGE:
+            task = asyncio.ensure_future(self._receive_large(request))
+            self._large.add(task)
+            task.add_done_callback(self._large.discard)
+            return
+        self._take(request.respond, partial(self._message, request))
+
+    async def _receive_large(self, request: Request) -> None:
+        """Proving, unpacking and reading a large body would hold up everybody else's requests."""
+        reading = asyncio.ensure_future(THREADS.run(self._message, request))
+        await asyncio.wait([reading])
+        self._take(request.respond, reading.result)
+
+    def _take(self, respond: Respond, read: Callable[[], tuple[Message, str | None]]) -> None:
         try:
-            message, name = self._message(request)
+            message, name = read()
             challenge = self.config.verify.challenged(message.value) if self.config.verify else None
             if challenge is not None:
                 respond(200, challenge)

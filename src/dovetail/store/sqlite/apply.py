@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import apsw
 import msgspec
 
 from dovetail.store.base import Entry, Progress, Work
 from dovetail.store.sqlite import memory
-
-LARGE = 64 << 10  # bodies over this many bytes go to `payloads`
-_SAMPLE = 32 << 10
+from dovetail.store.sqlite.payloads import LARGE, Payload
+from dovetail.store.sqlite.payloads import kept as kept_payload
 
 _JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -30,36 +28,17 @@ class Numbers:
     txn: int
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """A large body as it is kept."""
-
-    hash: bytes
-    packed: int
-    body: bytes
-
-
-def pack(body: bytes) -> Payload:
-    """Hash a large body and compress it when that saves at least a tenth."""
-    name = hashlib.blake2b(body, digest_size=32).digest()
-    if len(zlib.compress(body[:_SAMPLE], 1)) < 0.9 * min(len(body), _SAMPLE):
-        packed = zlib.compress(body, 1)
-        if len(packed) < 0.9 * len(body):
-            return Payload(name, 1, packed)
-    return Payload(name, 0, body)
-
-
 def large(work: Work) -> list[Entry]:
-    """The entries whose bodies must be packed first."""
-    found = [entry for entry in work.entries if len(entry.body) > LARGE]
-    return found + [entry for entry, _ in work.refused if len(entry.body) > LARGE] if work.refused else found
+    """The entries whose bodies are still to be stowed."""
+    found = [entry for entry in work.entries if len(entry.body) > LARGE and entry.stowed is None]
+    if work.refused:
+        found += [entry for entry, _ in work.refused if len(entry.body) > LARGE and entry.stowed is None]
+    return found
 
 
-def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int, payloads: dict[int, Payload]) -> Numbers:
-    """Write all rows of `work` in the open transaction; the numbers that are free if it is committed. Raises
-    apsw.Error.
-
-    `payloads` holds the packed bodies by the id() of their entry.
+def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int) -> Numbers:
+    """Write all rows of `work` in the open transaction; the numbers that are free if it is committed. Large bodies
+    are stowed. Raises apsw.Error.
     """
     entries = [*work.entries, *(entry for entry, _ in work.refused)] if work.refused else work.entries
     events, progress = work.audit, work.progress
@@ -67,7 +46,7 @@ def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int, p
     seq = numbers.seq
     if entries:
         kept = number(connection, entries, seq)
-        insert(connection, kept, payloads)
+        insert(connection, kept)
         seq += len(kept)
         ranges, accepted = _accepted(kept)
         events = [*events, *ranges]
@@ -108,7 +87,7 @@ def number(connection: apsw.Connection, entries: Sequence[Entry], seq: int) -> l
     return kept
 
 
-def insert(connection: apsw.Connection, kept: Iterable[Entry], payloads: dict[int, Payload]) -> None:
+def insert(connection: apsw.Connection, kept: Iterable[Entry]) -> None:
     """The rows of new entries and of their dedupe ids."""
     rows = []
     ids = []
@@ -118,8 +97,8 @@ def insert(connection: apsw.Connection, kept: Iterable[Entry], payloads: dict[in
         if e.dedupe is not None:
             scope, name = e.dedupe
             ids.append((scope, name, e.seq, e.body_hash))
-        if payloads and id(e) in payloads:
-            payload, body = _payload(connection, payloads[id(e)]), None
+        if e.stowed is not None:
+            payload, body = kept_payload(connection, cast(Payload, e.stowed)), None
         rows.append(
             (
                 e.seq,
@@ -143,21 +122,13 @@ def insert(connection: apsw.Connection, kept: Iterable[Entry], payloads: dict[in
         connection.executemany("INSERT INTO dedupe VALUES (?, ?, ?, ?)", ids)
 
 
-def _payload(connection: apsw.Connection, payload: Payload) -> int:
-    """The number of a packed body, stored unless it is there."""
-    found = connection.execute("SELECT id FROM payloads WHERE hash = ?", (payload.hash,)).get
-    if found is not None:
-        return int(found)
-    sql = "INSERT INTO payloads (hash, packed, body) VALUES (?, ?, ?)"
-    connection.execute(sql, (payload.hash, payload.packed, payload.body))
-    return connection.last_insert_rowid()
-
-
 def _accepted(kept: Sequence[Entry]) -> tuple[list[tuple[object, ...]], dict[tuple[int, str], int]]:
     """What was accepted: events with runs of numbers, one a stream and run, and the count of each stream."""
     runs: list[list[int]] = []
     counts: dict[tuple[int, str], int] = {}
     for entry in kept:
+        word = (-entry.stream, "bytes")
+        counts[word] = counts.get(word, 0) + (len(entry.body) if entry.stowed is None else _stored(entry))
         if runs and runs[-1][0] == entry.stream:
             runs[-1][2] = entry.seq
         else:
@@ -165,6 +136,10 @@ def _accepted(kept: Sequence[Entry]) -> tuple[list[tuple[object, ...]], dict[tup
     for stream, first, last in runs:
         counts[-stream, "accepted"] = counts.get((-stream, "accepted"), 0) + last - first + 1
     return [("accepted", *run) for run in runs], counts
+
+
+def _stored(entry: Entry) -> int:
+    return cast(Payload, entry.stowed).stored
 
 
 def _refused(work: Work) -> list[Progress]:

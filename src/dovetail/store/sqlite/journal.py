@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 from dovetail.store import base
-from dovetail.store.base import Row
+from dovetail.store.base import Pruned, Retention, Row
 from dovetail.store.sqlite.database import Database
+from dovetail.store.sqlite.payloads import Payloads
 from dovetail.store.sqlite.prune import Pruner
 from dovetail.store.sqlite.rows import HEAD, row
 
 _AFTER = f"""
-SELECT {HEAD}, j.body, j.payload FROM journal AS j INDEXED BY journal_stream
+SELECT {HEAD}, j.body, j.payload, (SELECT b.file FROM payloads AS b WHERE b.id = j.payload)
+FROM journal AS j INDEXED BY journal_stream
 WHERE j.stream = ?1 AND j.seq > ?2 AND NOT EXISTS (SELECT 1 FROM progress AS p WHERE p.flow = ?3 AND p.seq = j.seq)
 ORDER BY j.seq LIMIT ?4
 """
@@ -22,8 +25,8 @@ SELECT {HEAD} FROM journal AS j INDEXED BY journal_parent WHERE j.parent = ? AND
 
 
 class Journal(base.Journal):
-    def __init__(self, db: Database, pruner: Pruner) -> None:
-        self._db = db
+    def __init__(self, db: Database, payloads: Payloads, pruner: Pruner) -> None:
+        self._db, self._payloads = db, payloads
         self._pruner = pruner
 
     def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
@@ -34,8 +37,19 @@ class Journal(base.Journal):
                 left -= values[8]
                 if left < 0 and found:
                     break
-                found.append(row(values, values[9] if values[10] is None else self.payload(values[10])))
+                found.append(self._row(values))
         return found
+
+    def _row(self, values: Sequence[Any]) -> Row:
+        body, payload, file = values[9:12]
+        if payload is None:
+            return row(values, body)
+        found = row(values, None if file is not None else self._payloads.read(payload))
+        found.beside = payload if file is not None else 0
+        return found
+
+    async def fetch(self, row: Row) -> bytes | None:
+        return await self._payloads.fetch(row.beside)
 
     def get(self, seq: int, flow: int = 0) -> Row | None:
         values = self._db.one(f"SELECT {HEAD} FROM journal AS j WHERE j.seq = ?", (seq,))
@@ -50,15 +64,7 @@ class Journal(base.Journal):
         values = self._db.one("SELECT body, payload FROM journal WHERE seq = ?", (seq,))
         if values is None:
             return None
-        body: bytes | None = values[0] if values[1] is None else self.payload(values[1])
-        return body
-
-    def payload(self, number: int) -> bytes | None:
-        """A large body by its number."""
-        values = self._db.one("SELECT packed, body FROM payloads WHERE id = ?", (number,))
-        if values is None:
-            return None
-        body: bytes = zlib.decompress(values[1]) if values[0] else values[1]
+        body: bytes | None = values[0] if values[1] is None else self._payloads.read(values[1])
         return body
 
     def parts(self, parent: int, limit: int) -> list[Row]:
@@ -68,5 +74,5 @@ class Journal(base.Journal):
         values = self._db.one("SELECT max(seq) FROM journal INDEXED BY journal_stream WHERE stream = ?", (stream,))
         return (values and values[0]) or 0
 
-    async def prune(self, before_ms: int, limit: int) -> int:
-        return await self._pruner.prune(before_ms, limit)
+    async def prune(self, retention: Retention, now_ms: int, limit: int) -> Pruned:
+        return await self._pruner.step(retention, now_ms, limit)

@@ -1,106 +1,129 @@
-"""Forget ended messages, with all that hangs on them."""
+"""Forget what has ended long enough ago, a small step at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import apsw
 
+from dovetail.store.base import Pruned, Retention
+from dovetail.store.sqlite.candidates import Candidates, Found
 from dovetail.store.sqlite.database import Database
+from dovetail.store.sqlite.payloads import Payloads
 
-_LOOK = 10  # entries looked at for one that may go
-_ENDED = 10
-_END = 2**63 - 1
+Freed = list[tuple[int, bytes, str | None]]  # large bodies that nothing refers to: number, hash, file
 
 
 class Pruner:
-    """Walks the journal from its oldest entry on, a bounded stretch a call, and begins again at the end."""
+    """One step after the other; each is one short transaction, and then files are removed beside the event loop."""
 
-    def __init__(self, db: Database, turn: asyncio.Lock) -> None:
+    def __init__(self, db: Database, payloads: Payloads, turn: asyncio.Lock, hook: Callable[[str], None]) -> None:
         """`turn` is what commits queue for."""
-        self._db = db
-        self._turn = turn
-        self._at = 0
+        self._db, self._payloads = db, payloads
+        self._turn, self._hook = turn, hook
+        self._candidates = Candidates(db)
+        self.held_back = 0  # copies of the store under way: files that they may need stay
+        self._later: list[str] = []  # files that went meanwhile
 
-    async def prune(self, before_ms: int, limit: int) -> int:
+    async def step(self, retention: Retention, now_ms: int, limit: int) -> Pruned:
+        """See `dovetail.store.base.Journal.prune`."""
+        pruned = Pruned()
         async with self._turn:
-            gone = self._walk(before_ms, limit)
-            if gone:
-                self._db.begin(lambda connection: _delete(connection, gone, self._flows()))
-                error, cancelled = await self._db.threads.run(self._db.finish)
-                if error:
-                    self._db.settle(error)
-                if cancelled:
-                    raise asyncio.CancelledError
-        return len(gone)
+            found = self._candidates.look(retention, now_ms, limit)
+            freed = await self._delete(found, pruned) if found else []
+        if freed:
+            self._hook("prune_before_unlink")
+        self._later += freed
+        if not self.held_back:
+            gone, self._later = self._later, []
+            if self._payloads.untidy:
+                self._payloads.untidy = False
+                gone += await self._payloads.orphans()
+            await self._payloads.remove(gone)
+            pruned.files = len(gone)
+        pruned.more = found.more
+        return pruned
 
-    def _walk(self, before_ms: int, limit: int) -> list[int]:
-        """Up to `limit` numbers that may go, from where the last walk ended on and round the end once."""
-        gone: list[int] = []
-        start, left = self._at, limit * _LOOK
-        for low, high in ((start, _END), (0, start)):
-            sql = "SELECT seq, stream, parent, at FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-            rows = self._db.read(sql, (low, high, left))
-            stretch = [row[:3] for row in takewhile(lambda row: row[3] < before_ms, rows)]
-            gone += self._prunable(stretch)
-            left -= len(stretch)
-            if len(gone) >= limit:
-                self._at = gone[limit - 1]
-                return gone[:limit]
-            self._at = stretch[-1][0] if left <= 0 else 0
-            if left <= 0:
-                break
-        return gone
+    async def _delete(self, found: Found, pruned: Pruned) -> list[str]:
+        """Carry out, in one transaction; the files whose rows went."""
+        freed: Freed = []
 
-    def _flows(self) -> list[int]:
-        """Every flow that may have said something about a message."""
-        rows = self._db.read("SELECT number FROM names WHERE kind = 'flow' UNION SELECT flow FROM readers")
-        return [flow for (flow,) in rows]
+        def write(connection: apsw.Connection) -> None:
+            bodies = _let_go(connection, found, pruned)
+            freed.extend(self._unused(connection, bodies | set(found.unused)))
+            self._payloads.going = {digest for _, digest, _ in freed}
+            connection.executemany("DELETE FROM payloads WHERE id = ?", [(number,) for number, _, _ in freed])
+            self._hook("prune_before_commit")
 
-    def _prunable(self, stretch: Sequence[tuple[int, int, int]]) -> list[int]:
-        """Which of (number, stream, parent) may go: ended for every reader, pending for nobody, no key stands still
-        behind it, its parent's split over."""
-        if not stretch:
-            return []
-        first, last = stretch[0][0], stretch[-1][0]
-        readers: dict[int, set[int]] = defaultdict(set)
-        for stream, flow in self._db.read("SELECT stream, flow FROM readers"):
-            readers[stream].add(flow)
-        ended_for: dict[int, set[int]] = defaultdict(set)
-        pending = {seq for (seq,) in self._db.read("SELECT seq FROM parked WHERE seq BETWEEN ? AND ?", (first, last))}
-        for flow in self._flows():
-            sql = "SELECT seq, state FROM progress WHERE flow = ? AND seq BETWEEN ? AND ?"
-            for seq, state in self._db.read(sql, (flow, first, last)):
-                if state >= _ENDED:
-                    ended_for[seq].add(flow)
-                else:
-                    pending.add(seq)
-        found: list[int] = []
-        gone: set[int] = set()
-        for seq, stream, parent in stretch:
-            wanted = readers.get(stream)
-            if wanted is None or seq in pending or not ended_for[seq] >= wanted - {0}:
-                continue
-            if parent and parent not in gone and self._db.one("SELECT 1 FROM journal WHERE seq = ?", (parent,)):
-                continue  # parts stay as long as the whole can be looked at
-            found.append(seq)
-            gone.add(seq)
-        return found
+        try:
+            self._db.begin(write)
+            error, cancelled = await self._db.threads.run(self._db.finish)
+            if error:
+                self._db.settle(error)
+        finally:
+            self._payloads.going = set()
+        if cancelled:
+            raise asyncio.CancelledError
+        return [file for _, _, file in freed if file is not None]
+
+    def _unused(self, connection: apsw.Connection, numbers: set[int]) -> Freed:
+        held, _ = self._payloads.held()
+        sql = """SELECT id, hash, file FROM payloads WHERE id = ?1
+                 AND NOT EXISTS (SELECT 1 FROM journal WHERE payload = ?1)"""
+        rows: list[Any] = connection.executemany(sql, [(number,) for number in numbers]).fetchall()
+        free = [row for row in rows if row[1] not in held]
+        self._candidates.unused = {number for number, digest, _ in rows if digest in held}
+        return free
 
 
-def _delete(connection: apsw.Connection, gone: Sequence[int], flows: Sequence[int]) -> None:
-    each = [(seq,) for seq in gone]
-    connection.execute("UPDATE store SET high = max(high, ?)", (max(gone),))
+def _let_go(connection: apsw.Connection, found: Found, pruned: Pruned) -> set[int]:
+    """Delete and empty what was found; the numbers of large bodies that may have lost their last reference."""
+    bytes_by_stream: dict[int, int] = {}
+    bodies = _empty(connection, found.bodies, bytes_by_stream) | _empty(connection, found.messages, bytes_by_stream)
+    if found.messages:
+        _messages(connection, found)
+    connection.executemany("UPDATE progress SET memo = ? WHERE flow = ? AND seq = ?", found.answers)
     connection.executemany(
-        "DELETE FROM dedupe WHERE (scope, id) = (SELECT scope, dedupe_id FROM journal WHERE seq = ?)", each
+        "DELETE FROM dedupe WHERE scope = ? AND id = ?", [(scope, name) for _, scope, name in found.ids]
     )
-    freed = connection.executemany("DELETE FROM journal WHERE seq = ? RETURNING payload", each).fetchall()
-    payloads = {row for row in freed if row[0] is not None}
-    sql = "DELETE FROM payloads WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM journal WHERE payload = ?1)"
-    connection.executemany(sql, payloads)
-    connection.executemany("DELETE FROM edits WHERE seq = ?", each)
-    pairs = [(flow, seq) for flow in flows for seq in gone]
+    connection.executemany("DELETE FROM remembered WHERE at = ? AND scope = ? AND id = ?", found.ids)
+    connection.executemany("DELETE FROM audit WHERE txn = ?", [(txn,) for txn in found.events])
+    connection.executemany(
+        "INSERT INTO counts VALUES (?, 'bytes', ?) ON CONFLICT (flow, word) DO UPDATE SET n = n + excluded.n",
+        [(-stream, -size) for stream, size in bytes_by_stream.items()],
+    )
+    pruned.messages, pruned.bodies, pruned.answers = len(found.messages), len(found.bodies), len(found.answers)
+    pruned.ids, pruned.events = len(found.ids), len(found.events)
+    return bodies
+
+
+def _empty(connection: apsw.Connection, seqs: Sequence[int], freed: dict[int, int]) -> set[int]:
+    """Take the bodies from entries; what they weighed by stream goes to `freed`."""
+    sql = """SELECT j.stream, j.payload, CASE WHEN p.id IS NOT NULL THEN p.stored
+             WHEN j.body IS NOT NULL THEN j.size ELSE 0 END
+             FROM journal AS j LEFT JOIN payloads AS p ON p.id = j.payload WHERE j.seq = ?"""
+    each = [(seq,) for seq in seqs]
+    numbers: set[int] = set()
+    rows: list[Any] = connection.executemany(sql, each).fetchall()
+    for stream, payload, size in rows:
+        freed[stream] = freed.get(stream, 0) + size
+        if payload is not None:
+            numbers.add(payload)
+    connection.executemany("UPDATE journal SET body = NULL, payload = NULL WHERE seq = ?", each)
+    return numbers
+
+
+def _messages(connection: apsw.Connection, found: Found) -> None:
+    """Whole messages go; their dedupe ids are remembered apart."""
+    gone = [(seq,) for seq in found.messages]
+    connection.execute("UPDATE store SET high = max(high, ?)", (max(found.messages),))
+    connection.executemany(
+        "INSERT OR IGNORE INTO remembered SELECT at, scope, dedupe_id FROM journal WHERE seq = ? AND scope IS NOT NULL",
+        gone,
+    )
+    connection.executemany("DELETE FROM journal WHERE seq = ?", gone)
+    connection.executemany("DELETE FROM edits WHERE seq = ?", gone)
+    pairs = [(flow, seq) for flow in found.flows for seq in found.messages]
     connection.executemany("DELETE FROM progress WHERE flow = ? AND seq = ?", pairs)

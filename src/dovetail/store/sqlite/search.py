@@ -90,7 +90,10 @@ class Search:
             yield row(item), None if item[11] is None else progress(item[10:])
 
     def _payload(self, number: int) -> bytes:
-        packed, body = self._db.read("SELECT packed, body FROM payloads WHERE id = ?", (number,))[0]
+        """A large body, nothing for one in a file: those are not searched."""
+        packed, body, file = self._db.read("SELECT packed, body, file FROM payloads WHERE id = ?", (number,))[0]
+        if file is not None:
+            return b""
         return zlib.decompress(body) if packed else body
 
     def _first(self, at: int) -> int:

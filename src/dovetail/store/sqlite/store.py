@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import apsw
 
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError, Unavailable
+from dovetail.sdk import Threads
 from dovetail.store import base
-from dovetail.store.base import Work
-from dovetail.store.sqlite import apply, connect
-from dovetail.store.sqlite.apply import Numbers, Payload
+from dovetail.store.backup import Manifest, Progress
+from dovetail.store.base import Entry, Work
+from dovetail.store.sqlite import apply, backup, connect
+from dovetail.store.sqlite.apply import Numbers
 from dovetail.store.sqlite.audit import Audit
 from dovetail.store.sqlite.database import Database, opened
 from dovetail.store.sqlite.journal import Journal
 from dovetail.store.sqlite.memory import Memories
 from dovetail.store.sqlite.owner import Owner
+from dovetail.store.sqlite.payloads import Payloads, folder_of
 from dovetail.store.sqlite.progress import Progresses
 from dovetail.store.sqlite.prune import Pruner
 from dovetail.store.sqlite.register import Register
 from dovetail.store.sqlite.search import Search
+from dovetail.store.sqlite.spill import SpillFiles
+
+BACKUP = Threads(1)
 
 
 class SqliteStore(base.Store):
@@ -52,7 +58,9 @@ class SqliteStore(base.Store):
         self._turn = asyncio.Lock()
         self._closed = False
         self._numbers = Numbers(1, 1)
-        self.journal = Journal(db, Pruner(db, self._turn))
+        self._payloads = Payloads(db, SpillFiles(folder_of(path), self._hook))
+        self._pruner = Pruner(db, self._payloads, self._turn, self._hook)
+        self.journal = Journal(db, self._payloads, self._pruner)
         self.progress = Progresses(db, Search(db))
         self.register = Register(db)
         self.memory = Memories(db)
@@ -97,6 +105,7 @@ class SqliteStore(base.Store):
         if not self.clean and self._path.stat().st_size < connect.SMALL:
             self.check()
         self._db.write(opened)
+        self._payloads.begin(self._db.read("SELECT opened FROM store")[0][0])
         self._numbers = self._free_numbers()
 
     def _free_numbers(self) -> Numbers:
@@ -109,14 +118,18 @@ class SqliteStore(base.Store):
         damaged."""
         self._db.check()
 
+    async def stow(self, entries: Iterable[Entry]) -> None:
+        self._db.require()
+        await self._payloads.stow(entries)
+
     async def commit(self, work: Work) -> None:
         async with self._turn:
             self._db.require()
-            payloads = await self._pack(work)
+            await self._payloads.stow(apply.large(work))
             numbers, now = self._numbers, self._clock.now_ms()
 
             def write(connection: apsw.Connection) -> Numbers:
-                after = apply.apply(connection, work, numbers, now, payloads)
+                after = apply.apply(connection, work, numbers, now)
                 self._hook("store_before_commit")
                 return after
 
@@ -129,15 +142,17 @@ class SqliteStore(base.Store):
         if cancelled:
             raise asyncio.CancelledError
 
-    async def _pack(self, work: Work) -> dict[int, Payload]:
-        """Large bodies are hashed and compressed beside the event loop."""
-        large = apply.large(work)
-        if not large:
-            return {}
-        packed, cancelled = await self._db.threads.run(lambda: {id(entry): apply.pack(entry.body) for entry in large})
-        if cancelled:
-            raise asyncio.CancelledError
-        return packed
+    async def back_up(self, folder: Path, told: Progress) -> Manifest:
+        """Copy the store as of one moment into a new folder, and check the copy; meanwhile everything goes on.
+
+        The log grows until the database is copied, and no spill file is let go before the end. Raises StoreError.
+        """
+        self._db.require()
+        self._pruner.held_back += 1
+        try:
+            return await BACKUP.run(backup.back_up, self._path, folder, self._clock.now_ms(), told, self._hook)
+        finally:
+            self._pruner.held_back -= 1
 
     def usage(self) -> Mapping[str, int]:
         log = self._path.with_name(self._path.name + "-wal")
@@ -145,7 +160,9 @@ class SqliteStore(base.Store):
         return {
             "store": self._path.stat().st_size,
             "wal": log.stat().st_size if log.exists() else 0,
+            "files": self._payloads.weight(),
             "free": disk.f_bavail * disk.f_frsize,
+            "disk": disk.f_blocks * disk.f_frsize,
         }
 
     async def close(self, clean: bool = True) -> None:
