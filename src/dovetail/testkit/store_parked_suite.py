@@ -50,10 +50,10 @@ async def prune_spares_what_a_key_is_parked_behind(open: Open) -> None:
     seqs = [entry.seq for entry in made]
     rows = [Progress(flow, seq, State.DEAD, 2000, key="k") for seq in seqs]
     await store.commit(Work(progress=rows, parks={(flow, "k"): Parked(flow, "k", seqs[1], 2000)}))
-    assert await store.journal.prune(5000, 10) == 2
+    assert (await store.journal.prune(ALL, 5000, 10)).messages == 2
     assert store.journal.get(seqs[1]) is not None and store.progress.get(flow, seqs[1]) is not None
     await store.commit(Work(parks={(flow, "k"): None}))
-    assert await store.journal.prune(5000, 10) == 1
+    assert (await store.journal.prune(ALL, 5000, 10)).messages == 1
     await store.close()
 
 
