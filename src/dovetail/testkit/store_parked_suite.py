@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from dovetail.store.base import Entry, Parked, Progress, State, Store, Work
+from dovetail.store.base import Entry, Keeping, Parked, Progress, Retention, State, Store, Work
 
 Open = Callable[[], Awaitable[Store]]
 Check = Callable[[Open], Awaitable[None]]
+NOTHING = Retention({}, Keeping.uniform(0), 0)  # that has ended is kept
 
 
 async def parked_keys_are_kept_and_let_go(open: Open) -> None:
@@ -50,10 +51,10 @@ async def prune_spares_what_a_key_is_parked_behind(open: Open) -> None:
     seqs = [entry.seq for entry in made]
     rows = [Progress(flow, seq, State.DEAD, 2000, key="k") for seq in seqs]
     await store.commit(Work(progress=rows, parks={(flow, "k"): Parked(flow, "k", seqs[1], 2000)}))
-    assert (await store.journal.prune(ALL, 5000, 10)).messages == 2
+    assert (await store.journal.prune(NOTHING, 5000, 10)).messages == 2
     assert store.journal.get(seqs[1]) is not None and store.progress.get(flow, seqs[1]) is not None
     await store.commit(Work(parks={(flow, "k"): None}))
-    assert (await store.journal.prune(ALL, 5000, 10)).messages == 1
+    assert (await store.journal.prune(NOTHING, 5000, 10)).messages == 1
     await store.close()
 
 

@@ -16,6 +16,7 @@ from dovetail.clock import SystemClock
 from dovetail.control.access import OPEN, Guard
 from dovetail.control.answers import RedriveOrder, Search
 from dovetail.control.api import ROUTES, Api
+from dovetail.control.backups import Backups
 from dovetail.control.client import Remote, Unreachable, encoded
 from dovetail.control.listener import Listener
 from dovetail.control.vocabulary import installed
@@ -82,7 +83,7 @@ async def served(bench: Bench) -> AsyncIterator[Served]:
     page = telemetry.page(bench.control.depth, bench.store.usage, bench.control.lanes)
     api = Api(
         bench.control, telemetry.health, page, installed(), lambda: made.drained.append(True),
-        telemetry.logs.named("admin"),
+        telemetry.logs.named("admin"), Backups(bench.store.back_up),
     )  # fmt: skip
     await listener.open(Guard(api.app(), TOKEN, {"127.0.0.1", "localhost"}, lambda: listener.port))
     made.port = listener.port
