@@ -73,7 +73,7 @@ class Capturing(Recorded):
         return Capturing(self._flow, self._memo, self._version, self._told, self._emitted, f"{self._branch}/{label}")
 
     def _known(self, step: str, message: Message) -> tuple[str, Effect | None]:
-        key, _, known = named(self._memo, self._flow.name, message.id, step, self._branch)
+        key, _, known = named(self._memo, self._flow.name, message.origin, step, self._branch)
         self._told.untouched += known is not None and known.state == "done"
         return key, known
 
@@ -119,7 +119,7 @@ class Capturing(Recorded):
 
     def publish(self, step: str, topic: str, message: Message) -> None:
         """Kept, not published."""
-        key = effect_key(self._flow.name, message.id, step, self._branch)
+        key = effect_key(self._flow.name, message.origin, step, self._branch)
         self._capture("publish", step, topic, key, message, None)
 
 

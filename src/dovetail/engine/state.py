@@ -89,11 +89,11 @@ class RunState:
         memo = self._flow.active[message.ref].memo
         if memo is None:
             return None
-        return decision_of(self._flow, memo, effect_key(self._flow.name, message.id, step, self._branch))
+        return decision_of(self._flow, memo, effect_key(self._flow.name, message.origin, step, self._branch))
 
     def decide(self, step: str, message: Message, decision: Any, note: str = "") -> None:
         journey = self._flow.active[message.ref]
-        journey.notes.effects[effect_key(self._flow.name, message.id, step, self._branch)] = Effect(
+        journey.notes.effects[effect_key(self._flow.name, message.origin, step, self._branch)] = Effect(
             step=step, target=MEMORY, state="done", attempt=journey.attempt, at=self._engine.clock.now_ms(),
             codec="json", body=self._engine.codecs.by_name("json").encode(decision), message=readable(note[:2000]),
             branch=place(self._branch),
