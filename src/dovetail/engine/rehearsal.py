@@ -129,7 +129,7 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
     version = flow.versions.get(number)
     told = Rehearsal(number)
     if memo.undoing is not None:
-        return _backwards(flow, memo, message_id(flow.engine.store.uid, row.seq), told)
+        return _backwards(flow, memo, flow.message(row, unpack_meta(row.meta)).origin, told)
     meta = unpack_meta(row.meta)
     context = Capturing(flow, memo, version, told, meta.emitted)
     message: Message | None = flow.message(row, meta)
@@ -146,7 +146,7 @@ async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> 
     return told
 
 
-def _backwards(flow: FlowRun, memo: Memo, id: str, told: Rehearsal) -> Rehearsal:
+def _backwards(flow: FlowRun, memo: Memo, origin: str, told: Rehearsal) -> Rehearsal:
     """A message whose compensation stopped goes on with what is left to undo, whatever its steps are now."""
     codecs = flow.engine.codecs
     for undo in reversed(memo.undo.values()):
@@ -154,7 +154,7 @@ def _backwards(flow: FlowRun, memo: Memo, id: str, told: Rehearsal) -> Rehearsal
             told.ends, told.step, told.code, told.why = "failed", undo.step, "compensation", undo.problem
             return told
         step = f"{undo.step}/compensate"
-        key = effect_key(flow.name, id, step, undo.branch)
+        key = effect_key(flow.name, origin, step, undo.branch)
         args = codecs.by_name("json").decode(undo.args)
         told.sent.append(Captured("call", step, undo.operation, key, args, undo.body, codecs.by_name(undo.codec)))
     told.ends, told.code, told.why = "failed", "compensated", "everything is undone then"
