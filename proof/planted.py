@@ -60,13 +60,13 @@ def dedupe_in_its_own_transaction() -> None:
     insert = apply.insert
     later: list[tuple[Any, ...]] = []
 
-    def without_ids(connection: apsw.Connection, kept: Any, payloads: Any) -> None:
+    def without_ids(connection: apsw.Connection, kept: Any) -> None:
         entries = list(kept)
         later.extend((*e.dedupe, e.seq, e.body_hash) for e in entries if e.dedupe is not None)
         named = {e.seq: e.dedupe for e in entries}
         for e in entries:
             e.dedupe = None
-        insert(connection, entries, payloads)
+        insert(connection, entries)
         for e in entries:
             e.dedupe = named[e.seq]
             if e.dedupe is not None:

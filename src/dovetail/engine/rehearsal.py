@@ -11,7 +11,7 @@ from dovetail.engine.effects import DOUBTFUL, doubt
 from dovetail.engine.execute import Compiled
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import effect_key, named
-from dovetail.engine.memo import Effect, Memo, message_id, unpack, unpack_meta
+from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
 from dovetail.engine.replay import NotReached, Recorded
 from dovetail.errors import MessageError, Rejected
 from dovetail.sdk import Codec, Context, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink, Step
