@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from dovetail.testkit.processes import Dovetail
+from dovetail.testkit.processes import Dovetail, Recorder
 
 DOOR = Path(__file__).parent / "door"
 SECRETS = {name: f"the {name} secret" for name in ("github", "slack", "stripe")}
+
+
+@pytest.fixture
+def target() -> Iterator[Recorder]:
+    """A target for each test: an order that is sent to another store has the same names there."""
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
 
 
 @pytest.fixture(scope="module")

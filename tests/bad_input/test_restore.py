@@ -19,14 +19,6 @@ LARGE = "é" * 1_500_000  # in a file beside the store
 
 
 @pytest.fixture
-def target() -> Iterator[Recorder]:
-    """A target for each test: an order that is sent to another store has the same names there."""
-    recorder = Recorder()
-    yield recorder
-    recorder.close()
-
-
-@pytest.fixture
 def server(tmp_path: Path, target: Recorder) -> Iterator[Dovetail]:
     project = tmp_path / "project"
     shutil.copytree(PROJECT, project)

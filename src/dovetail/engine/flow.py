@@ -23,7 +23,7 @@ from dovetail.engine.memo import Memo, Meta, message_id, unpack, unpack_meta
 from dovetail.engine.saga import Sagas
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
-from dovetail.errors import DovetailError, Rejected, Retry
+from dovetail.errors import DovetailError, Rejected, Retry, StoreError
 from dovetail.sdk import Codec, Codecs, Message
 from dovetail.store.base import Entry, Progress, Row, State
 
@@ -276,6 +276,9 @@ class FlowRun:
         try:
             row.body = await self.engine.store.journal.fetch(row)
             self._refilled(row)
+        except StoreError as error:  # its file is gone or cannot be read: a dead letter, and the others go on
+            self.cursor = row.seq
+            self.settle.unloadable(row, Progress(self.number, row.seq, State.FRESH, row.at, attempt=1), unloaded(error))
         finally:
             self._fetching = False
             self.load_unread()
