@@ -253,7 +253,7 @@ class Resting:
             row = store.progress.get(flow, seq)
             if row is not None and row.state is State.WAITING:
                 moves.progress[flow, seq] = replace(row, next_at=now, at=now)
-            return row is not None and row.state not in ENDED
+            return row is not None and row.state not in (State.DONE, State.DISCARDED)
 
         signals = Signals(Keeper(store.memory, JsonCodec(), self._clock, lambda: moves), rouse, self.now_ms)
         told = signals.tell(name, key, event)

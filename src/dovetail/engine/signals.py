@@ -1,7 +1,7 @@
 """Events that messages wait for: who waits, what has come, and what is remembered for those who come later.
 
-All of it is shared memory, by the event's name and key. The head is `{next, waiting, event, until}`: the next free
-place, how many wait, and an event that is remembered until a time. The list holds those who wait.
+All of it is shared memory, by the event's name and key. The head is `{waiting, event, until}`: how many wait, and an
+event that is remembered until a time. The list holds those who wait, each at a place that nobody else ever has.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 from dovetail.engine.memory import Keeper, Slot
 
 SHARED = 0  # the flow number of memory that all flows share
-NOTHING: Mapping[str, Any] = {"next": 1, "waiting": 0, "event": None, "until": 0}
+NOTHING: Mapping[str, Any] = {"waiting": 0, "event": None, "until": 0}
 EVENTS = "event:"  # the scope of an event's memory begins so
 
 
 class Signals:
-    """`rouse` runs a flow's waiting message again and tells whether it still waits; `now` is the engine's time."""
+    """`rouse` runs a flow's waiting message again, and tells whether somebody can still hear the event: one that waits,
+    or a dead letter, which may be taken up again. `now` is the engine's time."""
 
     def __init__(self, keeper: Keeper, rouse: Callable[[int, int], bool], now: Callable[[], int]) -> None:
         self._keeper, self._rouse, self._now = keeper, rouse, now
@@ -25,14 +26,12 @@ class Signals:
     def _slot(self, name: str, key: str) -> Slot:
         return self._keeper.slot(SHARED, f"{EVENTS}{name}", key)
 
-    def expect(self, flow: int, ref: int, name: str, key: str, info: Mapping[str, Any]) -> int:
-        """A message waits for it. The place that `heard` and `leave` want."""
+    def expect(self, flow: int, ref: int, name: str, key: str, place: int, info: Mapping[str, Any]) -> None:
+        """A message waits for it at this place (a positive number made of the name of the wait)."""
         slot = self._slot(name, key)
         head = slot.value or NOTHING
-        place = int(head["next"])
-        slot.put({**head, "next": place + 1, "waiting": head["waiting"] + 1})
+        slot.put({**head, "waiting": head["waiting"] + (slot.get(place) is None)})
         slot.set(place, self._keeper.codec.encode({"flow": flow, "ref": ref, "info": dict(info), "event": None}))
-        return place
 
     def heard(self, name: str, key: str, place: int) -> Any:
         """The event that came for this place, or one that is still remembered; None if there is none."""
@@ -60,7 +59,7 @@ class Signals:
             slot.clear()
 
     def tell(self, name: str, key: str, event: Any, remember: int = 0) -> int:
-        """Bring the event to those who wait, and remember it. How many waited."""
+        """Bring the event to those who wait, and remember it. To how many it was brought."""
         slot, codec = self._slot(name, key), self._keeper.codec
         told = gone = 0
         for place, data in slot.items() if slot.value is not None else ():

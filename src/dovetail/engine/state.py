@@ -140,7 +140,10 @@ class RunState:
 
     def expect(self, step: str, message: Message, name: str, key: str, info: Mapping[str, Any] | None = None) -> int:
         known = {"flow": self._flow.name, "step": step, "message": message.id, **(info or {})}
-        return self._engine.signals.expect(self._flow.number, message.ref, name, key, known)
+        waits = effect_key(self._flow.name, message.id, step, self._branch)
+        found = int(waits[:13], 16) + 1
+        self._engine.signals.expect(self._flow.number, message.ref, name, key, found, known)
+        return found
 
     def heard(self, name: str, key: str, place: int) -> Any:
         return self._engine.signals.heard(name, key, place)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dovetail.engine.context import RunContext
 from dovetail.engine.signals import EVENTS, SHARED
 from dovetail.errors import ProjectError
-from dovetail.store.base import ENDED, Memory, State
+from dovetail.store.base import Memory, State
 
 if TYPE_CHECKING:
     from dovetail.engine.engine import Engine
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def rouse(engine: Engine, number: int, seq: int) -> bool:
-    """Run a flow's waiting message again, in the same transaction as what wakes it. False when it has ended."""
+    """Run a flow's waiting message again, in the same transaction as what wakes it. False when it has ended, and is no
+    dead letter."""
     flow = engine.numbered(number)
     now = engine.steady_ms()
     journey = flow.active.get(seq) if flow is not None else None
@@ -31,7 +32,7 @@ def rouse(engine: Engine, number: int, seq: int) -> bool:
             journey.roused = True
         return True
     known = engine.store.progress.get(number, seq)
-    if known is None or known.state in ENDED:
+    if known is None or known.state in (State.DONE, State.DISCARDED):
         return False
     if known.state is State.WAITING and known.next_at > now:
         after = partial(flow.timer.at, now) if flow is not None else None

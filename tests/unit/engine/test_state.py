@@ -12,7 +12,7 @@ import pytest
 
 from dovetail.catalog import Catalog
 from dovetail.errors import Unavailable
-from dovetail.sdk import Rejected, Retry, Step
+from dovetail.sdk import Rejected, Retry, Step, Waiting
 from dovetail.store.base import State
 from dovetail.testkit.steps import FakeBuild
 
@@ -222,6 +222,39 @@ async def test_an_event_that_came_first_is_remembered(any_rig: Any) -> None:
     assert rig.store.memory.heads(0, "event:paid", "", 10) == [], "it is forgotten when its time is over"
     [late] = await rig.put("f", {"k": "a"})
     await rig.until(lambda: rig.state("f", late) is State.WAITING)
+
+
+async def test_a_dead_letter_hears_the_event_that_came_for_it_and_no_other(any_rig: Any) -> None:
+    rig = any_rig
+    seen, broken = Seen(rig), [True]
+    wait = step(wait="paid", key="k", timeout="10m", **{"as": "payment"})
+
+    async def act(message: Any, context: Any) -> Any:
+        try:
+            return await wait.act(message, context)
+        except Waiting:
+            if broken and message.value["n"] == 2:  # it fails elsewhere, and has said that it waits
+                raise Rejected("broken") from None
+            raise
+
+    rig.flow("f", rig.Act("wait", act), seen.step)
+    rig.flow("s", step("s", signal="paid", key="k", value="n", remember="0s"))
+    await rig.start()
+    [late] = await rig.put("f", {"k": "a", "n": 1})
+    await rig.ended("f", 1)
+    [failed] = await rig.put("f", {"k": "a", "n": 2})
+    await rig.ended("f", 2)
+    await rig.put("s", {"k": "a", "n": 7})
+    await rig.ended("s", 1)
+    broken.clear()
+    await rig.redrive("f", late)
+    await rig.ended("f", 3)
+    await rig.redrive("f", failed)
+    await rig.until(lambda: rig.state("f", failed) is State.DONE)
+    assert {ref: known["payment"] for ref, (_, known) in seen.found.items()} == {failed: 7}
+    assert rig.state("f", late) is State.DEAD
+    await rig.flushed()
+    assert rig.store.memory.heads(0, "event:paid", "", 10) == []
 
 
 async def test_no_event_is_missed_whenever_it_comes(any_rig: Any) -> None:
