@@ -31,7 +31,7 @@ def rouse(engine: Engine, number: int, seq: int) -> bool:
         else:  # it has not said yet that it waits
             journey.roused = True
         return True
-    known = engine.store.progress.get(number, seq)
+    known = engine.writer.on_its_way(number, seq) or engine.store.progress.get(number, seq)
     if known is None or known.state in (State.DONE, State.DISCARDED):
         return False
     if known.state is State.WAITING and known.next_at > now:

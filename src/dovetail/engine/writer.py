@@ -152,6 +152,11 @@ class Writer:
         """The messages of a flow whose rows are not on disk yet."""
         return {seq for moves in (self._under_way, self.moves) for number, seq in moves.progress if number == flow}
 
+    def on_its_way(self, flow: int, seq: int) -> Progress | None:
+        """The latest row of a message that is not on disk yet, if there is one."""
+        row = self.moves.progress.get((flow, seq)) or self._under_way.progress.get((flow, seq))
+        return row if row is None or isinstance(row, Progress) else row()
+
     async def barrier(self) -> None:
         """Return when everything queued up to now has been flushed."""
         done = asyncio.get_running_loop().create_future()

@@ -6,14 +6,17 @@ import asyncio
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dovetail.catalog import Catalog
+from dovetail.control.live import Live
+from dovetail.engine.memo import pack
 from dovetail.errors import Unavailable
 from dovetail.sdk import Rejected, Retry, Step, Waiting
-from dovetail.store.base import State
+from dovetail.store.base import State, Work
 from dovetail.testkit.steps import FakeBuild
 
 CATALOG = Catalog.builtin()
@@ -255,6 +258,25 @@ async def test_a_dead_letter_hears_the_event_that_came_for_it_and_no_other(any_r
     assert rig.state("f", late) is State.DEAD
     await rig.flushed()
     assert rig.store.memory.heads(0, "event:paid", "", 10) == []
+
+
+async def test_an_event_that_comes_while_the_message_is_being_moved_leaves_it_moved(any_rig: Any) -> None:
+    rig = any_rig
+    seen = Seen(rig)
+    waiting(rig, seen)
+    engine = await rig.start()
+    [seq] = await rig.put("f", {"k": "a"})
+    await rig.until(lambda: rig.states("f") == {"waiting": 1})
+    memo, row = rig.memo("f", seq), rig.progress("f", seq)
+    memo.redriven = 3
+    rig.disk_takes = lambda: 1.0
+    moving = asyncio.ensure_future(Live(engine).carry_out(Work(progress=[replace(row, memo=pack(memo))])))
+    await asyncio.sleep(0.5)
+    assert rig.memo("f", seq).redriven == 0, "it is on its way to the disk"
+    engine.signals.tell("paid", "a", {"value": 1})
+    await moving
+    await rig.until(lambda: rig.state("f", seq) is State.DONE)
+    assert rig.memo("f", seq).redriven == 3
 
 
 async def test_no_event_is_missed_whenever_it_comes(any_rig: Any) -> None:
