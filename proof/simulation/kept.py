@@ -15,4 +15,6 @@ KEPT = {
     714: "a lane went on with held messages before earlier ones that had stood in memory",
     1503: "a redriven message was taken for the head of its lane, and the head was overtaken",
     2107: "a branch was refused and another in doubt: the refused one was called again",
+    3356: "two were taken up while the head of their lane waited, and after a crash they were taken for the head",
+    20898: "what was taken up was taken for the head of its lane after a crash, and the head was overtaken",
 }

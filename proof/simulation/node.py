@@ -142,9 +142,13 @@ class Life(Node):
             self._left(clean=False)
 
     async def end(self, seconds: float) -> None:
-        """Drain and stop, in good order."""
+        """Drain and stop, in good order; an error on the way ends the process as any error would."""
         self.up = False
-        await self.engine.drain(seconds)
+        try:
+            await self.engine.drain(seconds)
+        except Exception:
+            self.fall()
+            return
         clean = self.world.disk.clean
         self.loop.call_soon(self._ended, clean)
 

@@ -359,22 +359,25 @@ class FlowRun:
             self.engine.writer.put(following.row(self.number, State.RUNNING, self.engine.clock.now_ms()))
 
     async def begin_again(self, journeys: list[Journey]) -> None:
-        """Count the attempt durably, before any code of the flow runs; then run."""
+        """Count the attempt durably, before any code of the flow runs; then run. Those whose turn it is not go to disk
+        without a claim: of one key's messages only the head may be marked as running, or a restart would take another
+        for it."""
         now = self.engine.clock.now_ms()
+        begun: list[Journey] = []
         for journey in journeys:
             self.adopt(journey)
             journey.held = False
-            self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
+            if journey.key is None or self.lanes.offer(journey, keep=False):
+                self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
+                begun.append(journey)
         await self.engine.writer.barrier()
         try:
             self.engine.hook("after_retry_claim")
         except Exception as error:  # they are claimed: nobody would look at them again in this life
-            for journey in journeys:
+            for journey in begun:
                 self.settle.refused(journey, error)
             return
-        for journey in journeys:
-            if journey.key is None or self.lanes.offer(journey):
-                self.ready.append(journey)
+        self.ready.extend(begun)
         self.pump_soon()
 
     def touch(self, journey: Journey) -> None:

@@ -68,8 +68,8 @@ class Lanes:
         """How many messages of a key were sent to disk since it has a lane."""
         return self._lanes[key].holds
 
-    def offer(self, journey: Journey) -> bool:
-        """Whether it may run now. If not, the lane keeps it."""
+    def offer(self, journey: Journey, keep: bool = True) -> bool:
+        """Whether it may run now. If not, the lane keeps it: in memory if there is room and it may be kept there."""
         key = journey.key
         assert key is not None
         lane = self._lanes.get(key)
@@ -79,7 +79,7 @@ class Lanes:
         if lane.head == journey.seq:
             lane.waiting = False
             return True
-        if lane.held or lane.waiting or len(lane.queue) >= self.depth:
+        if not keep or lane.held or lane.waiting or len(lane.queue) >= self.depth:
             self._to_disk(lane, journey)
         else:
             lane.queue.append(journey)

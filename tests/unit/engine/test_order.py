@@ -241,7 +241,7 @@ async def test_a_redriven_message_stands_at_the_end_of_its_lane(rig: Any) -> Non
     ledger.gates["a", 1] = asyncio.Event()
     await put(rig, ("a", 1), ("a", 2))
     await rig.redrive("f", first)
-    await rig.until(lambda: rig.state("f", first) is State.RUNNING)
+    await rig.until(lambda: rig.state("f", first) is State.HELD)
     await asyncio.sleep(1.0)
     assert ledger.seen["a"] == []
     ledger.gates["a", 1].set()
@@ -268,6 +268,35 @@ async def test_a_redriven_message_waits_behind_a_head_that_waits_and_survives_a_
     await rig.ended("f", 4)
     assert ledger.seen["a"] == [1, 0, 2]
     assert rig.check("f") == {"done": 3}
+    await rig.quiet("f")
+
+
+async def test_a_restart_does_not_take_what_came_back_for_the_head_that_waits(rig: Any) -> None:
+    """Two are taken up while the head of their lane waits, and the process dies before either has its place."""
+    ledger = await start(rig)
+    ledger.fail |= {("a", 0): Rejected("never"), ("a", 1): Rejected("never")}
+    earlier = await put(rig, ("a", 0), ("a", 1))
+    await rig.ended("f", 2)
+    ledger.fail = {("a", 2): Retry("later", after=900.0)}
+    [head, _] = await put(rig, ("a", 2), ("a", 3))
+    await rig.until(lambda: rig.states("f") == {"dead": 2, "waiting": 1, "held": 1})
+    dead = asyncio.Event()
+
+    def hook(name: str) -> None:
+        if name == "after_retry_claim":
+            dead.set()
+            raise asyncio.CancelledError  # nothing more of this life is done
+
+    rig.hook = hook
+    await rig.redrive("f", *earlier)
+    await dead.wait()
+    assert rig.state("f", head) is State.WAITING
+    rig.hook = lambda name: None
+    ledger.fail.clear()
+    await rig.restart()
+    await rig.until(lambda: rig.states("f") == {"done": 4})
+    assert ledger.seen["a"] == [2, 0, 1, 3]
+    rig.check("f")
     await rig.quiet("f")
 
 
