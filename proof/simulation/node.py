@@ -15,7 +15,7 @@ from dovetail.errors import StoreError, Unavailable
 from dovetail.project.build import Builder, make_connections
 from dovetail.project.deployed import Assembly
 from dovetail.sdk import Deliver, Delivery, Message, Receipt
-from dovetail.store.base import Work
+from dovetail.store.base import DUE, State, Work
 from dovetail.testkit.fakes import CODECS, FakeLog, FakeRoutes
 from dovetail.testkit.store import MemoryStore
 from proof.simulation.flows import CATALOG, merged, project_of, reloaded
@@ -55,7 +55,7 @@ class Image(MemoryStore):
                 raise StoreError("fsync failed")
             self._hook("store_before_commit")
             self._apply(work)
-            world.committed(work)
+            world.committed(self.life, work)
             self._hook("store_after_commit")
             if fault == "broken-kept":
                 raise StoreError("fsync failed, and what was written is there all the same")
@@ -77,6 +77,7 @@ class Life(Node):
         self.engine: Engine
         self.store: Image
         self.clean = False
+        self.wishes: dict[tuple[int, int], float] = {}  # when each waiting message wishes to be called again
 
     async def run(self) -> None:
         """Start; then until somebody ends it, or the engine cannot go on."""
@@ -202,6 +203,18 @@ class Life(Node):
 
         self.task(run())
         return told
+
+    def early(self, work: Work) -> list[str]:
+        """Messages that this commit begins again before their time, which went by no clock that can be set. Whatever
+        gives a message another row in between (an event, an operator) gives it another time as well."""
+        now, found = self.world.clock.monotonic(), []
+        for row in work.progress:
+            wish = self.wishes.pop((row.flow, row.seq), 0.0)
+            if row.state in DUE:
+                self.wishes[row.flow, row.seq] = now + (row.next_at - self.engine.steady_ms()) / 1000
+            elif row.state is State.RUNNING and now < wish - 0.05:
+                found.append(f"message {row.seq:x} began again {wish - now:.1f} s before its time")
+        return found
 
     # --- what is bounded ----------------------------------------------------------------------------------------------
 

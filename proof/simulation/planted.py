@@ -31,6 +31,7 @@ from dovetail.errors import Rejected, Retry
 from dovetail.project import build
 from dovetail.sdk import Receipt, connector
 from dovetail.store.base import State
+from dovetail.testkit.store import MemoryStore
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,24 @@ def no_dedupe_row() -> Iterator[None]:
         return lambda *args: replace(admit(*args), dedupe=None)
 
     with changed(intake, "admit", make):
+        yield
+
+
+@bug("the dedupe row is written in a transaction of its own, the next one")
+def dedupe_apart() -> Iterator[None]:
+    late: dict[MemoryStore, dict[Any, Any]] = {}  # what a life has not written when it ends is lost
+
+    def make(apply: Any) -> Any:
+        def apart(self: MemoryStore, work: Any) -> None:
+            dedupe = self._disk.dedupe
+            dedupe.update(late.pop(self, {}))
+            known = set(dedupe)
+            apply(self, work)
+            late[self] = {key: dedupe.pop(key) for key in [key for key in dedupe if key not in known]}
+
+        return apart
+
+    with changed(MemoryStore, "_apply", make):
         yield
 
 
@@ -342,6 +361,12 @@ def crashes_not_limited() -> Iterator[None]:
 @bug("what waits for its next attempt is remembered in memory only")
 def timer_in_memory() -> Iterator[None]:
     with changed(Timer, "start", lambda before: lambda self: None):
+        yield
+
+
+@bug("timers go by the wall clock")
+def wall_clock_timers() -> Iterator[None]:
+    with changed(Engine, "steady_ms", lambda before: lambda self: self.clock.now_ms()):
         yield
 
 

@@ -405,8 +405,10 @@ class World:
 
     _disk_full = False
 
-    def committed(self, work: Work) -> None:
+    def committed(self, life: Life, work: Work) -> None:
         """Work is on the disk."""
+        for text in life.early(work):
+            self.breach("order", text)
         for row in work.progress:
             if row.state is State.HELD:
                 self.some("a message was held on disk")

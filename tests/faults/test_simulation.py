@@ -32,5 +32,5 @@ def test_a_seed_is_a_world_and_always_the_same() -> None:
 
 @pytest.mark.parametrize("name", [bug.name for bug in BUGS])
 def test_a_planted_bug_is_found(name: str) -> None:
-    _, seeds, how = caught((name, 150))
+    _, seeds, how = caught((name, 300))
     assert how, f"{name} was not found within {seeds} seeds"
