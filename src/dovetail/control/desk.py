@@ -154,6 +154,10 @@ class Control:
         self, place: FlowPlace, search: Search, wanted: tuple[State, ...], before: int, most: int
     ) -> tuple[list[MessageLine], int]:
         lines: list[MessageLine] = []
+        if place.left:
+            wanted = tuple(state for state in wanted or State if state is not State.FRESH)
+            if not wanted:
+                return [], 0
         for _ in range(MOST_LOOKS):
             query = Query(
                 flow=place.number, stream=place.stream, states=wanted, key=search.key, since=search.since,
@@ -307,7 +311,8 @@ class Control:
         for place in places(self.store).values():
             if place.stream == row.stream:
                 progress = self.store.progress.get(place.number, row.seq)
-                if progress is not None or row.seq > self.store.register.claim(place.number)[1]:
+                fresh = not place.left and row.seq > self.store.register.claim(place.number)[1]
+                if progress is not None or fresh:
                     found.append((place, progress))
         if not found:
             id = message_id(self.store.uid, row.seq)

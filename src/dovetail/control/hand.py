@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from dovetail.clock import Clock
 from dovetail.codec import JsonCodec
-from dovetail.engine.definition import Application
+from dovetail.engine.definition import LEFT, Application
 from dovetail.engine.memory import Keeper
 from dovetail.engine.rehearsal import Rehearsal
 from dovetail.engine.replay import StepTrace
@@ -98,16 +98,17 @@ class Hand(Protocol):
 
 
 class FlowPlace:
-    """A flow's numbers in the store: its own, and that of the stream it reads. `shared`: the stream is a topic."""
+    """A flow's numbers in the store: its own, and that of the stream it reads. `shared`: the stream is a topic. `left`:
+    it reads the topic no more, and has messages that have not ended."""
 
-    __slots__ = ("name", "number", "shared", "stream")
+    __slots__ = ("left", "name", "number", "shared", "stream")
 
-    def __init__(self, name: str, number: int, stream: int, shared: bool) -> None:
-        self.name, self.number, self.stream, self.shared = name, number, stream, shared
+    def __init__(self, name: str, number: int, stream: int, shared: bool, left: bool = False) -> None:
+        self.name, self.number, self.stream, self.shared, self.left = name, number, stream, shared, left
 
 
 def places(store: Store) -> dict[str, FlowPlace]:
-    """Every flow that reads a stream of this store, by name."""
+    """Every flow that reads a stream of this store, by name, and those that still have messages of a topic."""
     names = {number: name for name, number in store.register.names("flow").items()}
     inboxes = {number for name, number in store.register.names("stream").items() if name.startswith("flow:")}
     found = [
@@ -116,6 +117,10 @@ def places(store: Store) -> dict[str, FlowPlace]:
         for flow in flows
         if flow in names
     ]
+    for flow in names.keys() - {place.number for place in found}:
+        stream = store.register.mark(f"{LEFT}{flow}")
+        if stream is not None and store.progress.pending(flow):
+            found.append(FlowPlace(names[flow], flow, int(stream), True, left=True))
     return {place.name: place for place in sorted(found, key=lambda place: place.name)}
 
 
@@ -137,6 +142,8 @@ class Depths:
     def of(self, place: FlowPlace, counts: Mapping[tuple[int, str], int]) -> dict[State, int]:
         """The flow's messages in each pending state, fresh ones first; states without any are left out."""
         rows = self._rows(place.number)
+        if place.left:
+            return dict(rows)
         waiting = sum(rows.values())
         fresh = max(0, _not_ended(place, counts) - waiting - self._never_its(place, waiting))
         return {state: n for state, n in {State.FRESH: fresh, **rows}.items() if n}

@@ -38,6 +38,7 @@ class DiskLimits:
 
 
 DAY = 86_400_000  # milliseconds
+LEFT = "left:"  # the mark of a flow that reads a topic no more begins so; it holds the topic's number
 KEEPING = Keeping(7 * DAY, 7 * DAY, 90 * DAY, 7 * DAY, 91 * DAY, 10 * 10**9)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from dovetail.clock import Clock, Ids
-from dovetail.engine.definition import Application, FlowDefinition
+from dovetail.engine.definition import LEFT, Application, FlowDefinition
 from dovetail.engine.deployment import Deployment, Retired
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
@@ -119,7 +119,8 @@ class Engine:
             await source.close()
 
     def dismiss(self, flow: FlowRun) -> None:
-        """The flow is no longer wanted: it finishes what it has and takes nothing new. May be called twice."""
+        """The flow is no longer wanted: it finishes what it has and takes nothing new. May be called twice. A topic's
+        messages are its own as far as they have a row, so those at work get one."""
         if flow.leaving:
             return
         flow.leaving, definition = True, flow.definition
@@ -127,6 +128,11 @@ class Engine:
         if flow.reads_topic:
             flow.behind = False
             flow.load_unread()
+            for journey in flow.active.values():
+                if not journey.recorded:
+                    flow.touch(journey)
+            self.writer.moves.marks[f"{LEFT}{flow.number}"] = str(flow.stream).encode()
+            self.writer.wake()
             self._by_stream[flow.stream].remove(flow)
             self.subscribe(())
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from dovetail.catalog import Catalog
+from dovetail.control.answers import Search
+from dovetail.control.desk import Control
+from dovetail.control.live import Live
 from dovetail.engine.definition import Application
 from dovetail.errors import ProjectError, Retry
 from dovetail.sdk import Message
@@ -61,6 +64,39 @@ async def test_a_flow_of_a_topic_leaves_and_others_are_deployed_after_it(rig: An
     rig.flow("reads", rig.Apply("b", lambda m: None), topic="t")
     with pytest.raises(ProjectError, match="it left the project while the server ran: it comes back with a restart"):
         await deploy(rig)
+
+
+async def test_what_a_flow_of_a_topic_has_left_to_do_stays_in_sight(rig: Any) -> None:
+    hang, tried = asyncio.Event(), list[Any]()
+
+    async def act(message: Message, context: Any) -> None:
+        tried.append(message.value)
+        if message.value == "wait" and tried.count("wait") == 1:
+            raise Retry("later", after=60.0)
+        if message.value == "hang":
+            await hang.wait()
+
+    rig.flow("f", rig.publish("p", "t"))
+    rig.flow("reads", rig.Act("a", act), topic="t", from_start=True)
+    engine = await rig.start()
+    control = Control(rig.store, rig.clock, Live(engine), project="p", path="store.db")
+
+    def pending() -> dict[str, int]:
+        return {flow.flow: flow.pending for flow in control.status().flows}
+
+    await rig.put("f", "wait", "hang")
+    await rig.until(lambda: len(tried) == 2)
+    del rig.flows["reads"]
+    await deploy(rig)
+    await rig.put("f", "new")
+    await rig.ended("f", 3)
+    await rig.flushed()
+    assert pending() == {"f": 0, "reads": 2}
+    page = await control.messages(Search(flow="reads"))
+    assert sorted(line.state for line in page.messages) == ["running", "waiting"]
+    hang.set()
+    await rig.until(lambda: pending() == {"f": 0})
+    assert tried == ["wait", "hang", "wait"]
 
 
 async def test_a_flow_that_leaves_finishes_what_it_has_on_its_own_connections(rig: Any) -> None:
