@@ -8,7 +8,7 @@ from typing import Any
 
 from dovetail.clock import Clock, Ids
 from dovetail.engine.definition import LEFT, Application, FlowDefinition
-from dovetail.engine.deployment import Deployment, Retired
+from dovetail.engine.deployment import Closing, Deployment, Retired
 from dovetail.engine.failpoints import Hook, nothing
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.housekeeping import DiskGuard, Sweeper
@@ -253,12 +253,19 @@ class Engine:
         await self._cancel(self._services)
         self._stopped()
         for flow in self.flows.values():
-            await flow.versions.close()
+            await self._close(flow.versions)
         for retired in self.retired:
             await retired.close()
         for connection in self.application.connections.values():
-            await connection.close()
+            await self._close(connection)
         await self.store.close(clean=clean)
+
+    async def _close(self, thing: Closing) -> None:
+        """What cannot be closed is logged: the store must be."""
+        try:
+            await thing.close()
+        except Exception as error:
+            self.log.error("close_failed", error=repr(error))
 
     async def _flush(self) -> bool:
         """Bring what was decided to disk, if the store still takes anything. Whether nothing is left behind."""
@@ -280,7 +287,7 @@ class Engine:
         self._sources = {}
         for flow in self.flows.values():
             if flow.definition.source is not None:
-                await flow.definition.source.close()
+                await self._close(flow.definition.source)
 
     async def _cancel(self, tasks: Sequence[asyncio.Task[Any]]) -> int:
         running = [task for task in tasks if not task.done()]
@@ -314,7 +321,9 @@ class Engine:
 
     def attend(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something that ends with the engine at the latest."""
-        self._services.append(self._service(work))
+        task = self._service(work)
+        self._services.append(task)
+        task.add_done_callback(self._services.remove)
 
     def _service(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

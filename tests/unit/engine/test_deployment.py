@@ -226,3 +226,25 @@ async def test_a_group_whose_version_is_gone_is_not_forgotten(rig: Any) -> None:
     await rig.until(lambda: any(event == "due_failed" for event, _ in rig.log.events))
     rig.older["f"][1] = kept
     await rig.until(lambda: rig.states("f") == {"done": 2}, 100.0)
+
+
+async def test_what_cannot_be_closed_does_not_keep_the_store_open(rig: Any) -> None:
+    rig.flow("f", rig.Apply("a", lambda m: None))
+    rig.connections = {"bad": Link(fails=True)}
+    await rig.start()
+    await rig.engine.stop()
+    assert ("close_failed", {"error": "OSError('gone already')"}) in rig.log.events
+    rig.connections = {}
+    await rig.start()
+    await rig.put("f", 1)
+    await rig.ended("f", 1)
+
+
+async def test_a_deployment_leaves_nothing_running(rig: Any) -> None:
+    rig.flow("f", rig.Apply("a", lambda m: None))
+    engine = await rig.start()
+    running = len(engine._services)
+    for number in (2, 3, 4):
+        rig.flow("f", rig.Apply("a", lambda m: None), number=number)
+        await deploy(rig)
+    await rig.until(lambda: not engine.retired and len(engine._services) == running, 100.0)
