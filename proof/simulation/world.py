@@ -32,6 +32,7 @@ from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint
 
 PENDING_LIMIT = 3600.0  # virtual seconds in which everything must have ended when nothing stands in its way
 START_LIMIT = 300.0  # virtual seconds in which a process must be up, or have ended
+MOST_WRONG = 2 * 86400.0  # seconds that the clock may be ahead: what ended longer ago than that may be pruned
 FAULTS = (
     "kill", "disk-full", "fsync-failure", "database-partition", "clock-jump", "bad-target", "source-repeats",
     "broker-restart", "poison", "giant", "slow-consumer", "schema-drift", "deploy", "expired-credentials",
@@ -121,6 +122,7 @@ class World:
     async def run(self, loop: NodeLoop) -> Report:
         """Play it to the end and judge it."""
         self.loop, self.clock = loop, loop.clock
+        self._began = self.clock.now_ms()
         self._stirred = asyncio.Event()
         loop.blow = self._blow
         self.life = Life(self, 0)
@@ -503,12 +505,16 @@ class World:
             await asyncio.sleep(self.dice.expovariate(1.0))
             self._disk_full = False
 
+    _wrong = 0.0  # seconds by which the clock is ahead
+
     async def _clock_jumps(self) -> None:
         while True:
             await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.05, 3.0)))
             self.fault("clock-jump")
-            seconds = self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0))
-            self.clock.set_wall(self.clock.now_ms() + int(seconds * 1000))
+            self._wrong += self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0))
+            if self._wrong > MOST_WRONG:
+                self._wrong = 0.0  # somebody sets it right
+            self.clock.set_wall(self._began + int((self.clock.monotonic() + self._wrong) * 1000))
 
     async def _deploys(self) -> None:
         """New versions, one process after the other: in good order, or in haste."""
