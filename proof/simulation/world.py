@@ -511,9 +511,7 @@ class World:
         while True:
             await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.05, 3.0)))
             self.fault("clock-jump")
-            self._wrong += self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0))
-            if self._wrong > MOST_WRONG:
-                self._wrong = 0.0  # somebody sets it right
+            self._wrong = min(self._wrong + self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0)), MOST_WRONG)
             self.clock.set_wall(self._began + int((self.clock.monotonic() + self._wrong) * 1000))
 
     async def _deploys(self) -> None:
