@@ -128,9 +128,7 @@ class Engine:
         if flow.reads_topic:
             flow.behind = False
             flow.load_unread()
-            for journey in flow.active.values():
-                if not journey.recorded:
-                    flow.touch(journey)
+            flow.record()
             self.writer.moves.marks[f"{LEFT}{flow.number}"] = str(flow.stream).encode()
             self.writer.wake()
             self._by_stream[flow.stream].remove(flow)

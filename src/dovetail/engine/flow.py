@@ -389,6 +389,19 @@ class FlowRun:
         now = self.engine.clock.now_ms()
         self.engine.writer.put_late(self.number, journey.seq, partial(journey.row, self.number, State.RUNNING, now))
 
+    def record(self) -> None:
+        """Give every message in memory a row: those behind the head of a lane are held, the others run."""
+        for journey in self.active.values():
+            if journey.recorded:
+                continue
+            if journey.key is None or self.lanes.head(journey.key) == journey.seq:
+                self.touch(journey)
+                continue
+            journey.recorded = journey.held = True
+            row = journey.row(self.number, State.HELD, self.engine.clock.now_ms())
+            row.attempt -= 1  # it has not begun
+            self.engine.writer.put(row)
+
     def finished(self) -> bool:
         """Whether there is nothing left to do, in memory or on disk."""
         return not self.active and not self.behind and not self.engine.store.progress.pending(self.number)

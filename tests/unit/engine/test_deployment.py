@@ -248,3 +248,25 @@ async def test_a_deployment_leaves_nothing_running(rig: Any) -> None:
         rig.flow("f", rig.Apply("a", lambda m: None), number=number)
         await deploy(rig)
     await rig.until(lambda: not engine.retired and len(engine._services) == running, 100.0)
+
+
+async def test_what_waits_behind_its_key_as_its_flow_leaves_has_its_turn(rig: Any) -> None:
+    hang, ran = asyncio.Event(), list[int]()
+
+    async def act(message: Message, context: Any) -> None:
+        ran.append(message.value)
+        await hang.wait()
+
+    rig.flow("f", rig.publish("p", "t"))
+    rig.flow("reads", rig.Act("a", act), topic="t", from_start=True, key=lambda message: "k")
+    engine = await rig.start()
+    await rig.put("f", 1, 2, 3)
+    await rig.until(lambda: len(engine.flows["reads"].active) == 3 and ran)
+    del rig.flows["reads"]
+    await deploy(rig)
+    await rig.flushed()
+    assert rig.states("reads") == {"running": 1, "held": 2}
+    hang.set()
+    await rig.until(lambda: rig.states("reads") == {"done": 3})
+    assert ran == [1, 2, 3]
+    await rig.quiet("reads")
