@@ -9,6 +9,7 @@ from typing import Any
 from dovetail.testkit.history import Want, digest
 
 TARGET, TOGETHER = "accounting", "together"
+GIANT = 1_200_000  # characters: too large for a row of the store
 LEGS = ("a", "b", "c")
 
 
@@ -44,6 +45,7 @@ class Day:
     items: list[Item] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     together: set[str] = field(default_factory=set)  # ids of those that are billed in groups
+    _giants: int = 0
 
     def __init__(
         self,
@@ -54,10 +56,13 @@ class Day:
         groups: int = 0,
         shipping: int = 0,
         trips: int = 0,
+        giant: int = 0,
         pad: int = 0,
     ) -> None:
-        """So many of each kind, mixed. `pad`: characters that make some of the orders larger."""
+        """So many of each kind, mixed. `giant`: so many orders have bodies that lie in files; `pad`: characters
+        that make some of the others larger."""
         self.items, self.places, self.together = [], {}, set()
+        self._giants = giant
         kinds = [self._order] * orders + [self._careful] * careful + [self._batch] * batches + [self._bad] * bad
         kinds += [self._grouped] * groups + [self._shipped] * shipping + [self._trip] * trips
         for n in range(len(kinds)):
@@ -69,6 +74,8 @@ class Day:
 
     def _order(self, n: int, pad: str) -> None:
         id, lane, paid = f"o{n}", f"k{n % 4}", n % 5 != 4
+        if self._giants and paid:
+            self._giants, pad = self._giants - 1, (f"{n} " * GIANT)[:GIANT]
         document = {"id": id, "customer": lane, "paid": paid, "total": f"{n}.00", "pad": pad}
         wants = [(TARGET, "", [sent(id, f"{n}.00")]), (TARGET, "ledger", [sent(f"{id}-ledger", f"{n}.00")])]
         self.items.append(Item(id, "orders", "/orders", document, wants if paid else (), lane=lane))

@@ -11,6 +11,7 @@ from pathlib import Path
 from dovetail.engine import failpoints
 
 VARIABLE = "PROOF_CROSSINGS"
+ALL = (*failpoints.NAMES, *failpoints.BESIDE)
 _NUMBER = struct.Struct("<Q")
 
 
@@ -18,18 +19,18 @@ class Crossings:
     """How often each failpoint was crossed, in a file of one number each that is mapped into memory."""
 
     def __init__(self, path: Path) -> None:
-        size = _NUMBER.size * len(failpoints.NAMES)
+        size = _NUMBER.size * len(ALL)
         with path.open("ab+") as file:
             file.truncate(size)
             self._map = mmap.mmap(file.fileno(), size)
 
     def add(self, name: str) -> None:
         """It is crossed."""
-        place = failpoints.NAMES.index(name) * _NUMBER.size
+        place = ALL.index(name) * _NUMBER.size
         _NUMBER.pack_into(self._map, place, _NUMBER.unpack_from(self._map, place)[0] + 1)
 
     def __getitem__(self, name: str) -> int:
-        return int(_NUMBER.unpack_from(self._map, failpoints.NAMES.index(name) * _NUMBER.size)[0])
+        return int(_NUMBER.unpack_from(self._map, ALL.index(name) * _NUMBER.size)[0])
 
 
 def count(path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import sleep
 
-from dovetail.engine.failpoints import NAMES
+from dovetail.engine.failpoints import BESIDE, NAMES
 from dovetail.testkit.history import Crash
 from dovetail.testkit.processes import until
 from proof.day import Day
@@ -29,6 +29,7 @@ IN_RECOVERY = (
     "during_recovery", "before_run", "after_intent_before_send", "after_send_before_record", "after_outcome_commit",
     "store_before_commit", "store_after_commit",
 )  # fmt: skip
+SPILLING = tuple(name for name in BESIDE if name.startswith("spill"))
 SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
 STALL, WATCHED = 1, 6.0  # seconds that the loop may stand still, and until nobody waits for the watchdog any more
@@ -58,7 +59,7 @@ class Trial:
     cells: list[tuple[str, str]] = field(default_factory=list)
 
 
-def matrix(names: Sequence[str] = NAMES) -> list[Case]:
+def matrix(names: Sequence[str] = (*NAMES, *SPILLING)) -> list[Case]:
     """Every trial, in a fixed order: its place is its number."""
     cases = [Case(name, hit, action) for action in ACTIONS for hit in HITS for name in names]
     cases += [Case(name, "first", "kill", IN_RECOVERY[n % len(IN_RECOVERY)]) for n, name in enumerate(names)]
@@ -87,7 +88,9 @@ class Drill:
         self.story = self._morning()
 
     def _morning(self) -> Story:
-        return Story(Day(orders=10, careful=3, batches=2, bad=2, groups=5, shipping=3, trips=3), self.folder, fails=3)
+        return Story(
+            Day(orders=10, careful=3, batches=2, bad=2, groups=5, shipping=3, trips=3, giant=2), self.folder, fails=3
+        )
 
     def run(self) -> None:
         """Live, be hit, live on, and look at what is left."""
@@ -195,7 +198,7 @@ def tier(cases: Sequence[int] = (), workers: int = 4) -> Result:
         for number, trial in zip(numbers, pool.map(lambda n: run(every[n]), numbers), strict=True):
             result.add(f"{number} ({every[number]})", trial.breaches, trial.counters, trial.cells)
     if not cases:
-        result.expected = [f"{name}:{action}" for name in NAMES for action in ACTIONS]
+        result.expected = [f"{name}:{action}" for name in (*NAMES, *SPILLING) for action in ACTIONS]
         result.expected += [*(f"recovery:{name}" for name in IN_RECOVERY), "ended by its watchdog"]
     result.seconds = watch.seconds()
     return result

@@ -25,7 +25,9 @@ def run(seed: int) -> Trial:
     """One store, `EACH` kills under load, and what is left of it."""
     dice, trial = Random(seed), Trial()
     folder = Path(tempfile.mkdtemp(prefix="dovetail-kills-"))
-    day = Day(orders=24, careful=6, batches=4, bad=2, groups=6, shipping=4, trips=4, pad=dice.choice((0, 2000)))
+    day = Day(
+        orders=24, careful=6, batches=4, bad=2, groups=6, shipping=4, trips=4, giant=1, pad=dice.choice((0, 2000))
+    )
     story = Story(day, folder, fails=2)
     try:
         assert story.server.begin(), story.server.log()

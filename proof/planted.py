@@ -15,6 +15,7 @@ from dovetail.clock import Ids
 from dovetail.store.base import State, Work
 from dovetail.store.sqlite import apply, connect
 from dovetail.store.sqlite.database import Database
+from dovetail.store.sqlite.spill import SpillFiles
 from dovetail.store.sqlite.store import SqliteStore
 
 VARIABLE = "PROOF_PLANTED"
@@ -139,6 +140,11 @@ def log_thrown_away_at_start() -> None:
     setattr(Database, "_open", forgetful)
 
 
+def folder_of_bodies_without_a_name() -> None:
+    """The folder of very large bodies is made, and its own name is not flushed."""
+    setattr(SpillFiles, "_name", lambda files: files.folder.mkdir(mode=0o700, exist_ok=True))
+
+
 def _commit_by(how: Callable[[Commit, SqliteStore, Work], Any]) -> None:
     commit = SqliteStore.commit
 
@@ -153,7 +159,7 @@ BUGS: dict[str, Callable[[], None]] = {
     for bug in (
         synchronous_normal, synchronous_off, answer_before_commit, dedupe_in_its_own_transaction,
         dead_letter_in_two_transactions, outcome_before_what_it_published, audit_in_its_own_transaction,
-        a_new_name_at_every_start, log_thrown_away_at_start,
+        a_new_name_at_every_start, log_thrown_away_at_start, folder_of_bodies_without_a_name,
     )
 }  # fmt: skip
 

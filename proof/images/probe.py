@@ -53,6 +53,8 @@ async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
         return [], [("accounted", f"the store does not open: {error}")]
     try:
         return told(store), await _repeated(store)
+    except DovetailError as error:
+        return [], [("accounted", f"the store cannot be read: {error}")]
     finally:
         await store.close(clean=False)
 

@@ -37,7 +37,9 @@ def day_of(seed: int) -> Day:
     """What is sent on the day of a seed."""
     dice = Random(seed)
     counts = {"orders": dice.randint(6, 9), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
-    return Day(**counts, groups=dice.randint(2, 4), shipping=2, trips=2, pad=dice.choice((0, 300, 70_000)))
+    return Day(
+        **counts, groups=dice.randint(2, 4), shipping=2, trips=2, giant=seed % 2, pad=dice.choice((0, 300, 70_000))
+    )
 
 
 def record(folder: Path, seed: int, library: Path, module: str = SOUND, more: Mapping[str, str] = {}) -> Path:

@@ -37,17 +37,17 @@ class Day:
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def examine(seed: int, bug: str = "", most: int = 1 << 60) -> Day:
+def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) -> Day:
     """Record one day and look at its images, at most so many; with a bug planted only until it is caught.
 
-    The journal of a day that shows a breach is kept, and is what this seed stands for from then on: no second run of
+    The journal of a day that shows a breach is kept, and looked at `again` when that is asked for: no second run of
     real processes is the same as the first.
     """
     folder, kept = Path(tempfile.mkdtemp(prefix="dovetail-images-")), OUTPUT / f"day-{seed}.journal"
     work = Path(tempfile.mkdtemp(prefix="dovetail-images-", dir=FAST if FAST.is_dir() else None))
     try:
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
-        path = kept if kept.exists() and not bug else record(folder, seed, shim(BUILD), *more)
+        path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), *more)
         journal = read(path.read_bytes())
         examiner = Examiner(journal, day_of(seed), work, Random(seed))
         asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
@@ -79,7 +79,7 @@ def tier(count: int, first: int = 1, seed: int | None = None) -> Result:
     shim(BUILD)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         if seed is not None:
-            _take(result, pool.submit(examine, seed).result())
+            _take(result, pool.submit(examine, seed, again=True).result())
         else:
             for wave in _waves(first):
                 for day in pool.map(examine, wave):

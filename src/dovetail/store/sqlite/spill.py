@@ -24,6 +24,7 @@ class SpillFiles:
     def __init__(self, folder: Path, hook: Callable[[str], None]) -> None:
         self.folder = folder
         self._hook = hook
+        self._named = False  # the folder's own name is known to be on disk
 
     def write(self, name: str, body: bytes, packed: bool) -> int:
         """Write a body under a new name and flush it, its name included; its bytes on disk. Raises OSError.
@@ -31,7 +32,7 @@ class SpillFiles:
         After a failure nothing lies under that name; a process that dies leaves a file that no row names.
         """
         self._hook("spill_before_write")
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._name()
         draft = self.folder / f"{name}.tmp"
         try:
             size = self._draft(draft, body, packed)
@@ -45,6 +46,13 @@ class SpillFiles:
             raise
         self._hook("spill_before_row")
         return size
+
+    def _name(self) -> None:
+        """Make the folder. Files in one whose name is lost with the power are lost with it, so that is flushed, too."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        if not self._named:
+            flush_folder(self.folder.parent)
+            self._named = True
 
     def _draft(self, draft: Path, body: bytes, packed: bool) -> int:
         size = flushed = 0
