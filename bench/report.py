@@ -21,10 +21,15 @@ DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 RATIOS = [  # name, scenario and subjects of the quotient, what is wanted
     ("durable accept ÷ floor", "accept", "dovetail, accept only", "floor, accept only", "≥ 0.55"),
     ("end to end ÷ floor", "deliver", "dovetail", "floor", "≥ 0.5"),
+    ("by hand, with the same checks and records: durable accept ÷ floor", "accept", "by hand, accept only",
+     "floor, accept only", ""),
+    ("by hand, with the same checks and records: end to end ÷ floor", "deliver", "by hand", "floor", ""),
+    ("durable accept ÷ by hand", "accept", "dovetail, accept only", "by hand, accept only", ""),
+    ("end to end ÷ by hand", "deliver", "dovetail", "by hand", ""),
     ("topic → map → topic ÷ SQLite loop", "topic", "dovetail", "floor", "≥ 0.6"),
     ("end to end ÷ Node-RED", "deliver", "dovetail", "node-red", "≥ 5"),
     ("end to end ÷ n8n", "deliver", "dovetail", "n8n", ""),
-]
+]  # fmt: skip
 INTRODUCTION = """# Benchmarks
 
 Written by `python bench/run.py`. Ratios within this one run are what counts; the absolute numbers are this machine's.
@@ -35,6 +40,8 @@ Machine: {machine}.
 Each message is a signed order of about 1 KB, sent over {connections} keep-alive connections that wait for each answer.
 *Floor* is `bench/floor.py`: uvloop, an HTTP parser, SQLite with `synchronous=FULL` and group commit, a mapping written
 by hand, raw keep-alive connections to the target; no verification, contract, dedupe, retries or recovery.
+*By hand* is `bench/by_hand.py`: the floor with the checks and records that the flow's text asks for (signature, strict
+JSON, contract, dedupe, an end for each order), written for this one flow; what an engine is for is still missing.
 *Dovetail* verifies the signature, validates the contract, dedupes, filters, maps, calls and records; the peers filter,
 map and call, with the settings they are shipped with. *End to end* counts orders from the first one sent to the last
 one that reached the target. *Missing* are orders answered 2xx that the target never saw: after SIGKILL in mid-load and

@@ -23,12 +23,21 @@ from peers.node_red import NodeRed
 from report import Results, print_tables, write_document
 from rich.console import Console
 from scenarios import FULL, QUICK, Effort
-from subjects import Dovetail, DovetailAccept, FloorAccept, FloorDeliver, Subject, Unavailable
+from subjects import (
+    ByHandAccept,
+    ByHandDeliver,
+    Dovetail,
+    DovetailAccept,
+    FloorAccept,
+    FloorDeliver,
+    Subject,
+    Unavailable,
+)
 
 CORES = 2
 CONSOLE = Console()
 GROUPS: dict[str, list[type[Subject]]] = {
-    "floor": [FloorAccept, FloorDeliver],
+    "floor": [FloorAccept, FloorDeliver, ByHandAccept, ByHandDeliver],
     "dovetail": [DovetailAccept, Dovetail],
     "node-red": [NodeRed],
     "n8n": [N8n],
@@ -56,7 +65,7 @@ def plan(groups: list[str], effort: Effort) -> Iterator[Job]:
             yield Job("deliver", kind.name, partial(median, partial(scenarios.deliver, kind, effort), effort.rounds))
         else:
             yield Job("accept", kind.name, partial(median, partial(scenarios.accept, kind, effort), effort.rounds))
-        if kind.delivers and kind is not FloorDeliver:  # the floor has no recovery and no retries to show
+        if kind.delivers and not issubclass(kind, FloorAccept):  # the floor has no recovery and no retries to show
             yield Job("kill", kind.name, partial(scenarios.kill, kind, effort))
             yield Job("away", kind.name, partial(scenarios.away, kind, effort))
     for group, run in (("floor", scenarios.floor_topic), ("dovetail", scenarios.dovetail_topic)):

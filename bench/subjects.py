@@ -179,9 +179,10 @@ class FloorAccept(Subject):
     name = "floor, accept only"
     delivers = False
     what = "accept"
+    script = "floor.py"
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        script = [sys.executable, str(HERE / "floor.py"), self.what, "--folder", str(self.folder)]
+        script = [sys.executable, str(HERE / self.script), self.what, "--folder", str(self.folder)]
         return [*script, "--port", str(self.port), "--target", str(self.target)], {}
 
 
@@ -191,6 +192,20 @@ class FloorDeliver(FloorAccept):
     name = "floor"
     delivers = True
     what = "deliver"
+
+
+class ByHandAccept(FloorAccept):
+    """The flow's checks and records, written by hand."""
+
+    name = "by hand, accept only"
+    script = "by_hand.py"
+
+
+class ByHandDeliver(FloorDeliver):
+    """The same, with mapping and calls."""
+
+    name = "by hand"
+    script = "by_hand.py"
 
 
 class Dovetail(Subject):

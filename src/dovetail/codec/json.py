@@ -49,7 +49,7 @@ def _quickly(body: bytes) -> Any:
         return _UNSURE
     try:
         value = _decode(body)
-        if body.count(b":") == _encode(value).count(b":") and b"\\u003" not in body:
+        if body.count(b":") == _encode(value).count(b":") and (b"\\" not in body or b"\\u003" not in body):
             return value
     except (ValueError, ArithmeticError, RecursionError):
         pass
@@ -83,6 +83,15 @@ class JsonCodec:
         if b"0e000" in marks and _LONG_EXPONENT.search(body):
             _refuse_exponents(body)
         return value
+
+    def reread(self, body: bytes) -> Any:
+        """The value of bytes that `decode` has read or `encode` has written before: as `decode`, in half the time."""
+        if self.charset == "utf-8":
+            try:
+                return _decode(body)
+            except (ValueError, ArithmeticError, RecursionError):
+                pass  # the stricter reader knows more of what is strange, and says what it refuses
+        return self.decode(body)
 
     def encode(self, value: Any) -> bytes:
         """UTF-8 bytes without spaces. Raises CodecError for what JSON cannot say: NaN, infinities, lone surrogates."""

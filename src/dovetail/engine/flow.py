@@ -217,6 +217,7 @@ class FlowRun:
             id=message_id(self.engine.store.uid, entry.seq), source=meta.source, type=meta.type, time_ms=entry.at,
             subject=meta.subject, key=entry.key.removeprefix(PARTS) if entry.key is not None else None,
             trace=meta.trace, ref=entry.seq, parent=meta.parent,
+            sound=meta.sound and not (isinstance(entry, Row) and entry.edited),
             variables=codecs.by_name("json").decode(meta.variables) if meta.variables else None,
         )  # fmt: skip
         message.origin = meta.origin or message.id

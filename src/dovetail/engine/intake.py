@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dovetail.engine.definition import FlowVersion
 from dovetail.engine.journey import origin_of
 from dovetail.engine.memo import Attempt, Memo, message_id, meta_of, pack, pack_meta, plain, readable
-from dovetail.engine.writer import Landed, weight
+from dovetail.engine.writer import Landed
 from dovetail.errors import Refused, Rejected, Unavailable
 from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt, Threads
 from dovetail.store.base import Entry, Progress, State
@@ -47,8 +47,8 @@ class Door:
         unit = Admission(self._flow, delivery)
         if not (unit.entries or unit.refused):
             unit.finish()
-        elif self._line or any(len(entry.body) > engine.store.large for entry in bodies(unit)):
-            if engine.writer.waiting_bytes > self.most_large_bytes and weight(unit) > engine.store.large:
+        elif self._line or unit.largest > engine.store.large:
+            if engine.writer.waiting_bytes > self.most_large_bytes and unit.weight > engine.store.large:
                 unit.unavailable(Unavailable("more large bodies are coming in than the disk takes", after=1.0))
             else:
                 self._line.join(self._flow, unit)
@@ -114,7 +114,7 @@ class Admission:
     """One delivery at the door."""
 
     __slots__ = ("_at", "_flow", "_messages", "_outstanding", "_park", "_receipts", "_settle", "_waits",
-                 "entries", "refused")  # fmt: skip
+                 "entries", "largest", "refused", "weight")  # fmt: skip
 
     def __init__(self, flow: FlowRun, delivery: Delivery) -> None:
         self._flow, self._waits, self._park = flow, delivery.wait_for_reply, delivery.park_refused
@@ -125,6 +125,7 @@ class Admission:
         self._at: list[int] = []  # index in the batch of each entry
         self._messages: list[Message] = []
         self.refused: list[tuple[Entry, Progress]] = []
+        self.weight = self.largest = 0  # bytes of all bodies, and of the largest one
         versions = flow.versions
         version = versions.current.version
         now = flow.engine.clock.now_ms()
@@ -151,6 +152,13 @@ class Admission:
             self.entries.append(entry)
             self._at.append(index)
             self._messages.append(message)
+            self._weigh(entry)
+
+    def _weigh(self, entry: Entry) -> None:
+        size = len(entry.body)
+        self.weight += size
+        if size > self.largest:
+            self.largest = size
 
     def _turn_away(self, index: int, message: Message, error: Refused) -> None:
         flow = self._flow
@@ -159,11 +167,13 @@ class Admission:
             self._receipts[index] = Receipt(error=error)
             return
         try:
-            self.refused.append(park(flow, message, error))
+            pair = park(flow, message, error)
         except Exception as reason:  # not even its attributes can be written down
             flow.engine.log.error("not_parked", flow=flow.name, error=repr(reason))
             self._receipts[index] = Receipt(error=error)
             return
+        self.refused.append(pair)
+        self._weigh(pair[0])
         self._receipts[index] = Receipt(parked=True, error=error)
 
     def committed(self) -> Sequence[Landed]:
@@ -240,12 +250,13 @@ class Admission:
 class Parking:
     """A conflicting message that nobody was there to refuse to: kept as a dead letter before its source is told."""
 
-    __slots__ = ("_admission", "_index", "entries", "refused")
+    __slots__ = ("_admission", "_index", "entries", "refused", "weight")
 
     def __init__(self, admission: Admission, index: int, pair: tuple[Entry, Progress]) -> None:
         self._admission, self._index = admission, index
         self.entries: list[Entry] = []
         self.refused = [pair]
+        self.weight = len(pair[0].body)
 
     def committed(self) -> Sequence[Landed]:
         self._admission.parked(self._index, None)
@@ -317,9 +328,12 @@ def word(value: Any) -> str | None:
     """A key or an id as text: what an expression gave, None for nothing. Structures are no ids."""
     if value is None or value is UNDEFINED:
         return None
-    if isinstance(value, (bool, dict, list)) or callable(value):
+    if value.__class__ is str:
+        text = value
+    elif isinstance(value, (bool, dict, list)) or callable(value):
         raise Refused(f"a key or id must be a text or a number, not {type(value).__name__}", status=422, code="no_id")
-    text = value if isinstance(value, str) else str(value)
+    else:
+        text = str(value)
     if len(text) > LONGEST_WORD:
         raise Refused(f"a key or id is longer than {LONGEST_WORD} characters", status=422, code="no_id")
     if not text.isascii() and readable(text) != text:

@@ -135,6 +135,7 @@ class Meta(msgspec.Struct, array_like=True):
     emitted: str = ""  # the step that made it of what it remembered; it comes to that step first
     members: list[int] = msgspec.field(default_factory=list)  # and what it was made of: journal numbers
     origin: str = ""  # what its effects are named by, when it is not its id
+    sound: bool = False  # its codec has read or written the bytes before
 
 
 _meta_decoder = msgspec.msgpack.Decoder(Meta)
@@ -153,7 +154,7 @@ def meta_of(
     return Meta(
         source=message.source, type=message.type, codec=message.codec.name, content_type=message.content_type,
         headers=message.headers, subject=message.subject, trace=message.trace, parent=parent, index=index,
-        variables=variables, owner=owner, origin=origin,
+        variables=variables, owner=owner, origin=origin, sound=message.sound,
     )  # fmt: skip
 
 

@@ -32,6 +32,10 @@ class Unit(Protocol):
     @property
     def refused(self) -> Sequence[tuple[Entry, Progress]]: ...
 
+    @property
+    def weight(self) -> int:
+        """The bytes of its bodies."""
+
     def committed(self) -> Sequence[Landed]:
         """They stand: `seq`, `duplicate_of` and `conflict_with` are set. Tells the source; returns those that are to
         be run."""
@@ -111,19 +115,18 @@ class Writer:
     def accept(self, unit: Unit) -> None:
         """Queue a unit for the next commit."""
         self._units.append(unit)
-        self.waiting += len(unit.entries) + len(unit.refused)
-        self.waiting_bytes += weight(unit)
+        self.expect(unit)
         self.wake()
 
     def expect(self, unit: Unit) -> None:
-        """A unit waits for its large bodies to be written beside; it counts as waiting."""
+        """A unit waits (for its large bodies to be written beside, or for the next commit)."""
         self.waiting += len(unit.entries) + len(unit.refused)
-        self.waiting_bytes += weight(unit)
+        self.waiting_bytes += unit.weight
 
     def expected(self, unit: Unit) -> None:
         """It waits no longer: it is accepted next, or turned away."""
         self.waiting -= len(unit.entries) + len(unit.refused)
-        self.waiting_bytes -= weight(unit)
+        self.waiting_bytes -= unit.weight
 
     def put(self, row: Progress, word: str | None = None, after: After | None = None) -> None:
         """Store this row with the next commit; `word` counts an end; `after` is called once it is flushed."""
@@ -144,6 +147,8 @@ class Writer:
 
     def wake(self) -> None:
         """Something was put into `moves` directly, or somebody waits for what is there."""
+        if self._urgent and self._wake.is_set():
+            return  # it has been said
         self._urgent = True
         self._no_more()
         self._wake.set()
@@ -211,7 +216,7 @@ class Writer:
         units, taken, size = self._units, 0, 0
         for n, unit in enumerate(units):
             taken += len(unit.entries) + len(unit.refused)
-            size += weight(unit)
+            size += unit.weight
             if taken >= self.most_entries or size >= self.most_bytes:
                 self._units = units[n + 1 :]
                 units = units[: n + 1]
@@ -295,12 +300,6 @@ class Writer:
                 listener()
             except Exception as error:
                 self._log.error("after_commit_failed", error=repr(error))
-
-
-def weight(unit: Unit) -> int:
-    """The bytes of a unit's bodies."""
-    size = sum(len(entry.body) for entry in unit.entries)
-    return size + sum(len(entry.body) for entry, _ in unit.refused) if unit.refused else size
 
 
 def state_changes(rows: Sequence[Progress]) -> list[tuple[object, ...]]:

@@ -12,7 +12,11 @@ _UNREAD: Any = object()
 
 
 class Codec(Protocol):
-    """Bytes to values and back, for one media type. Raises a `dovetail.errors.Rejected` on bytes it cannot read."""
+    """Bytes to values and back, for one media type. Raises a `dovetail.errors.Rejected` on bytes it cannot read.
+
+    A codec that is strict with strange bytes may have a quicker `reread(body)` for bytes that it has read or written
+    itself.
+    """
 
     name: str
     media_type: str
@@ -50,8 +54,8 @@ class Message:
     """
 
     __slots__ = (
-        "_body", "_value", "codec", "content_type", "headers", "id", "key", "origin", "parent", "ref", "source",
-        "subject", "time_ms", "trace", "type", "variables",
+        "_body", "_sound", "_value", "codec", "content_type", "headers", "id", "key", "origin", "parent", "ref",
+        "source", "subject", "time_ms", "trace", "type", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -72,9 +76,11 @@ class Message:
         ref: int = 0,
         parent: str | None = None,
         variables: dict[str, Any] | None = None,
+        sound: bool = False,
     ) -> None:
         self._body = body
         self._value = value
+        self._sound = sound
         self.codec = codec
         self.content_type = content_type or codec.media_type
         self.headers: dict[str, str] = {} if headers is None else headers
@@ -94,8 +100,15 @@ class Message:
     def value(self) -> Any:
         """The decoded body; decoded once. Raises `Rejected` when the bytes are not what they say they are."""
         if self._value is _UNREAD:
-            self._value = self.codec.decode(self._body or b"")
+            codec = self.codec
+            read = getattr(codec, "reread", codec.decode) if self._sound else codec.decode
+            self._value = read(self._body or b"")
         return self._value
+
+    @property
+    def sound(self) -> bool:
+        """Whether the bytes are known to be what they say they are: the codec has read or written them before."""
+        return self._sound or self._value is not _UNREAD
 
     @property
     def body(self) -> bytes:
@@ -111,7 +124,7 @@ class Message:
 
     def _copy(self) -> Message:
         new = Message.__new__(Message)
-        new._body, new._value, new.codec = self._body, self._value, self.codec
+        new._body, new._value, new._sound, new.codec = self._body, self._value, self._sound, self.codec
         new.content_type, new.headers, new.variables = self.content_type, self.headers, self.variables
         new.id, new.source, new.type, new.time_ms, new.subject = (
             self.id, self.source, self.type, self.time_ms, self.subject,
@@ -131,6 +144,7 @@ class Message:
     def with_body(self, body: bytes, codec: Codec | None = None, content_type: str | None = None) -> Message:
         """The same message with other bytes."""
         new = self._copy()
+        new._sound = body is self._body and codec is None and content_type is None and self.sound
         new._value, new._body = _UNREAD, body
         if codec is not None:
             new.codec, new.content_type = codec, codec.media_type

@@ -136,6 +136,7 @@ class Row:
     start: int
     size: int
     beside: int = 0
+    edited: bool = False  # somebody put another body in the original's place
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class _Journal(base.Journal):
         if entry is None:
             return None
         found = _row(entry, self._disk.edits.get((flow, seq), entry.body))
+        found.edited = (flow, seq) in self._disk.edits
         if seq in self._disk.emptied and (flow, seq) not in self._disk.edits:
             found.body = None
         return found

@@ -57,6 +57,7 @@ class Journal(base.Journal):
             return None
         edited = self._db.one("SELECT body FROM edits WHERE flow = ? AND seq = ?", (flow, seq)) if flow else None
         found = row(values, edited[0] if edited else self.original(seq))
+        found.edited = edited is not None
         found.size = len(found.body or b"")
         return found
 
