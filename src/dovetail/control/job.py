@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dovetail.control.answers import RedriveOrder, Skipped, Struct
+from dovetail.control.answers import RedriveOrder, Skipped
 from dovetail.store.base import Memory
 
 SHARED, SCOPE = 0, "dovetail/redrive"  # where the store keeps jobs: memory that belongs to no flow
@@ -12,7 +12,7 @@ PART = 500  # messages of a selection that are kept together
 RUNNING, PAUSED, CANCELLED, DONE = "running", "paused", "cancelled", "done"
 
 
-class JobLine(Struct):
+class JobLine(msgspec.Struct):
     """A redrive that is carried out part by part. `state`: running, paused, cancelled or done (all were sent on).
 
     `selected` messages were chosen when it was ordered; `sent` have been taken up again, `skipped` could not be, `left`
@@ -46,7 +46,7 @@ class Job(JobLine):
     skips: list[Skipped] = msgspec.field(default_factory=list)
 
 
-class JobAnswer(Struct):
+class JobAnswer(msgspec.Struct):
     """A job was ordered; `skipped` are ids that are no dead letters, `more` as in `RedriveAnswer`."""
 
     job: JobLine
@@ -54,7 +54,7 @@ class JobAnswer(Struct):
     more: bool = False
 
 
-class JobOrder(Struct, forbid_unknown_fields=True):
+class JobOrder(msgspec.Struct, forbid_unknown_fields=True):
     """What is to become of a job: `action` is pause, resume or cancel."""
 
     by: str
