@@ -20,7 +20,7 @@ from dovetail.spec import Problem
 def check(
     folder: Annotated[Path | None, Parameter(show_default=False)] = None, /, *,
     env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev",
-    without_secrets: bool = False, json: bool = False,
+    without_secrets: bool = False, strict: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
     """Print the problems; 1 when there is an error.
 
@@ -33,10 +33,12 @@ def check(
     without_secrets
         Where variables and secrets are not set (in CI, say): their absence is a warning, and what hangs on them is not
         checked.
+    strict
+        Warnings are errors, too (but for what --without-secrets lets pass).
     json
         Answer in JSON.
     """
-    answer = checked(find_project(folder), env, os.environ, strict=not without_secrets)
+    answer = checked(find_project(folder), env, os.environ, secrets=not without_secrets, strict=strict)
     if json:
         write_json(answer)
     else:

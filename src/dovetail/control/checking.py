@@ -7,21 +7,24 @@ from pathlib import Path
 
 from dovetail.catalog import Catalog
 from dovetail.control.answers import Checked, ProblemLine
-from dovetail.project.load import load_project
+from dovetail.project.load import UNSET, load_project
 
 
-def check(folder: Path, environment: str, environ: Mapping[str, str], *, strict: bool = True) -> Checked:
+def check(
+    folder: Path, environment: str, environ: Mapping[str, str], *, secrets: bool = True, strict: bool = False
+) -> Checked:
     """Every problem in the project, in file order. Needs no server and no store, and connects to nothing.
 
-    Without `strict`, variables and secrets that are not set are warnings.
+    Without `secrets`, variables and secrets that are not set are warnings. With `strict` all other warnings are errors.
     """
-    project, problems = load_project(folder, Catalog.builtin().with_guests(), environment, environ, strict=strict)
+    project, problems = load_project(folder, Catalog.builtin().with_guests(), environment, environ, strict=secrets)
     lines = [
         ProblemLine(
-            problem.level, problem.code, problem.file, problem.line, problem.column, problem.message, problem.suggestion
+            "error" if strict and problem.code not in UNSET else problem.level, problem.code, problem.file,
+            problem.line, problem.column, problem.message, problem.suggestion,
         )
         for problem in sorted(problems, key=lambda problem: problem.order)
-    ]
+    ]  # fmt: skip
     return Checked(
         ok=not any(line.level == "error" for line in lines), problems=lines,
         project=project.name if project is not None else "", environment=environment,

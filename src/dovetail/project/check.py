@@ -10,15 +10,17 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dovetail.contracts import parse_ref
+from dovetail.errors import ProjectError
 from dovetail.mapping import MappingError, check
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project.declared import FlowFile
 from dovetail.project.expressions import Words
-from dovetail.project.functions import defined, module_file
+from dovetail.project.functions import module_file
+from dovetail.project.signatures import Signature, outline
 from dovetail.project.steps import StepText, StepWords, read_step
 from dovetail.project.text import Text
 from dovetail.project.tree import FileTree
-from dovetail.sdk import Repeat, Spec
+from dovetail.sdk import Repeat, Source, Spec, Step
 from dovetail.spec import Location, Path, Problem, Report, Secret, nearest, walk
 
 Place = Callable[[Path], Path]
@@ -48,6 +50,7 @@ class Uses:
     subscribes: list[tuple[str, Location]] = field(default_factory=list)
     flows: list[tuple[str, Location]] = field(default_factory=list)
     unsafe: list[tuple[str, Location]] = field(default_factory=list)  # operations whose repeat is a second effect
+    twice: list[str] = field(default_factory=list)  # operations that a second message does a second time
     files: set[str] = field(default_factory=set)
     contracts: set[str] = field(default_factory=set)
     routes: list[tuple[str, Location]] = field(default_factory=list)  # method and path of each door, one flow's alone
@@ -61,6 +64,7 @@ class FlowCheck:
         self._names, self._words, self._text, self._report = names, words, text, report
         self._body: str | None = None  # the contract that the body keeps at the place that is looked at
         self._target: str | None = None  # the contract that the value of this expression must keep
+        self._step_type: type[Step] | None = None
         self._made = {id(secret) for secret in made}
         self._by_kind: dict[str, Callable[[Any, Path], None]] = {
             "expression": self._expression, "operation": self._operation, "sink": self._sink, "topic": self._topic,
@@ -73,9 +77,11 @@ class FlowCheck:
         self._settings(head, (), _as_is, nested=False)
         self._body = None
 
-    def source(self, config: Spec, path: Path) -> None:
+    def source(self, kind: type[Source], config: Spec, path: Path) -> None:
         """The settings of its source."""
         self._settings(config, path, _as_is, nested=True, subscribing=True)
+        for name, message, hint in kind.traps(config):
+            self._report.add((*path, name), message, hint, code="trap", level="warning")
         for found, declared, value in walk(config, path):
             if declared.kind == "route":
                 for method in dict.fromkeys(getattr(config, "methods", ["any"])):
@@ -112,6 +118,7 @@ class FlowCheck:
             message = f"'{step.word}' must be one of the flow's own steps, not inside another step"
             self._report.add(step.path, message, "move it out", code="nested")
         before, self._body = self._body, self._body if step.type.sees_body else None
+        self._step_type = step.type
         targets = {name: getattr(step.config, contract) for name, contract in step.type.makes_body.items()}
         self._settings(step.config, step.path, step.at, nested=True, targets=targets)
         made = next(filter(None, targets.values()), None)
@@ -175,8 +182,12 @@ class FlowCheck:
             message = f"the connection '{connection}' has no {what} '{rest}'"
             hint = nearest(rest, offered) or f"it has no {what}s"
             self._report.add(path, message, hint, code=f"unknown-{what}")
-        elif offered[rest] is Repeat.NONE:
+            return
+        repeat = offered[rest]
+        if repeat is Repeat.NONE:
             self.uses.unsafe.append((name, self._report.locate(path)))
+        if repeat not in (None, Repeat.NATURAL):
+            self.uses.twice.append(name)
 
     def _topic(self, name: str, path: Path) -> None:
         self.uses.publishes.append((name, self._report.locate(path)))
@@ -202,19 +213,33 @@ class FlowCheck:
             self.uses.flows.append((name, self._report.locate(path)))
 
     def _function(self, ref: str, path: Path) -> None:
-        module, colon, name = ref.partition(":")
-        file = module_file(module)
+        word, colon, name = ref.partition(":")
+        file = module_file(word)
         if not colon or not name:
             self._report.add(path, f"'{ref}' names no function", "write module:function", code="unknown-function")
         elif file not in self._names.files:
             known = [item[7:-3].replace("/", ".") for item in self._names.files if item.startswith("python/")]
-            self._report.add(path, f"there is no file {file}", nearest(module, known), code="unknown-function")
+            self._report.add(path, f"there is no file {file}", nearest(word, known), code="unknown-function")
         else:
             self.uses.files.add(file)
-            functions = defined(self._names.files[file])
-            if functions is not None and name not in functions:
+            module = outline(self._names.files[file])
+            signature = module.names.get(name) if module is not None else None
+            if signature is not None:
+                self._fits(name, signature, Location(file, signature.line, signature.column))
+            elif module is not None and module.complete and name not in module.names:
+                functions = [one for one, signature in module.names.items() if signature is not None]
                 message = f"{file} has no function '{name}'"
                 self._report.add(path, message, nearest(name, functions), code="unknown-function")
+
+    def _fits(self, name: str, signature: Signature, place: Location) -> None:
+        """Whether the step can call the function."""
+        if self._step_type is None:
+            return
+        try:
+            self._step_type.check_function(signature.value)
+        except ProjectError as error:
+            message = f"'{name}' cannot be called with a message"
+            self._report.problems.append(Problem(*place, message, error.message, "wrong-function"))
 
     def _format(self, name: str, path: Path) -> None:
         if name not in self._names.formats:

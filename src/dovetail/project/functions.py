@@ -20,23 +20,14 @@ from dovetail.sdk import UNDEFINED
 FUNCTIONS: Final = "python/functions.py"  # each public function in it is one of the mapping language: `$name`
 
 
-def defined(source: bytes, *, waiting: bool = True) -> dict[str, int] | None:
-    """The functions of a module with their lines, also (with `waiting`) those that are `async`.
-
-    None when it does not parse (which is told once, for the file).
-    """
-    try:
-        module = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef) if waiting else (ast.FunctionDef,)
-    return {node.name: node.lineno for node in module.body if isinstance(node, kinds)}
-
-
 def mapping_functions(tree: FileTree) -> dict[str, int]:
-    """The functions that mappings know, with their lines."""
-    found = defined(tree.get(FUNCTIONS, b""), waiting=False) or {}
-    return {name: line for name, line in found.items() if not name.startswith("_")}
+    """The functions that mappings know, with their lines; none where the file does not parse, which is told for it."""
+    try:
+        module = ast.parse(tree.get(FUNCTIONS, b""))
+    except (SyntaxError, ValueError):
+        return {}
+    found = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    return {node.name: node.lineno for node in found if not node.name.startswith("_")}
 
 
 def registered(project: Project) -> Mapping[str, Any]:
@@ -74,7 +65,7 @@ def load_function(project: Project, ref: str) -> Callable[..., Any]:
     """
     module, _, name = ref.partition(":")
     function: Callable[..., Any] | None = getattr(load_module(project, module), name, None)
-    if function is None:
+    if not callable(function):
         raise ProjectError(f"{module_file(module)} has no function {name!r}")
     return function
 

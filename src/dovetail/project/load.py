@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dovetail.catalog import Catalog
 from dovetail.contracts import Contract
@@ -17,10 +17,12 @@ from dovetail.project.model import ConnectionText, FlowText, Project, SourceText
 from dovetail.project.read import Reader, Written, repeats
 from dovetail.project.snapshot import Snapshots, variables_of
 from dovetail.project.tables import Rows
-from dovetail.project.tree import ROOT_FILE, FileTree, read_folder
+from dovetail.project.tree import ROOT_FILE, FileTree, read_folder, strays
 from dovetail.project.values import Surroundings
 from dovetail.sdk import Repeat, Secret
 from dovetail.spec import Location, Problem, nearest, walk
+
+UNSET: Final = frozenset(("variable-missing", "secret-missing"))  # codes of problems
 
 
 def load_project(
@@ -34,7 +36,10 @@ def load_project(
     folder is no project.
     """
     around = Surroundings.of(folder, environment, os.environ if environ is None else environ, strict=strict)
-    return check_tree(read_folder(folder), catalog, around, folder)
+    project, problems = check_tree(read_folder(folder), catalog, around, folder)
+    ignored = [Problem(name, 0, 0, "this is not read", f"call it {right}", "stray", level="warning")
+               for name, right in strays(folder)]  # fmt: skip
+    return project, sorted([*problems, *ignored], key=lambda problem: problem.order)
 
 
 def load_snapshot(
@@ -96,7 +101,7 @@ class Loading:
         names = self._names(frozenset(reader.contract_refs()), words, schemas)
         self._check_flows(names)
         self._across_flows()
-        unset = any(problem.code in ("variable-missing", "secret-missing") for problem in reader.problems)
+        unset = any(problem.code in UNSET for problem in reader.problems)
         if unset or not self._all_flows_read() or len(self._connections) < len(names.operations):
             return None
         return self._made(head, environment, folder, maps, contracts, tables)
@@ -126,7 +131,7 @@ class Loading:
             if head is not None:
                 check.head(head)
             if source is not None:
-                check.source(source.config, ("source", source.word))
+                check.source(source.type, source.config, ("source", source.word))
             self._uses[written.name] = check.uses
             self.reader.problems += written.report.problems
 
@@ -143,6 +148,8 @@ class Loading:
                 and (head.on_failure is None or head.on_failure.in_doubt is None)
             ):
                 self._unsafe(uses)
+            if source is not None and head is not None and head.dedupe is None:
+                self._sent_twice(name, source, uses)
         self._taken_routes()
         if not self._all_flows_read():
             return  # who knows what the others publish
@@ -160,6 +167,17 @@ class Loading:
             )
             hint = "write on_failure: {in_doubt: park} (a person decides) or {in_doubt: retry} (it may be done twice)"
             self._say(place, message, hint, "unsafe-repeat")
+
+    def _sent_twice(self, name: str, source: SourceText, uses: Uses) -> None:
+        """A trap: what is sent twice is two messages, with an effect each."""
+        twice = [*uses.twice, *(its for other, _ in uses.flows for flow in self._reached(other)
+                                for its in self._uses[flow].twice)]  # fmt: skip
+        if not twice or not source.type.nameless(source.config):
+            return
+        place = self._heads[name][0].report.locate(("source", source.word), key=True)
+        message = f"what is sent twice here is done twice by '{twice[0]}': nothing names the messages"
+        hint = "write dedupe: with what names one in its body, such as dedupe: id"
+        self.reader.problems.append(Problem(*place, message, hint, "no-dedupe", level="warning"))
 
     def _all_flows_read(self) -> bool:
         return len(self._heads) == len(self.reader.names("flows")) and all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from dovetail.catalog import Catalog, UnknownName
 from dovetail.codec import CodecError, JsonCodec, built_in_codecs
@@ -15,8 +15,9 @@ from dovetail.mapping import compile as compile_mapping
 from dovetail.project.check import mapping_problem
 from dovetail.project.declared import FORMAT, ConnectionFile, Environment, FlowFile, ProjectFile
 from dovetail.project.expressions import Words
-from dovetail.project.functions import FUNCTIONS, mapping_functions
+from dovetail.project.functions import FUNCTIONS, mapping_functions, module_file
 from dovetail.project.model import ConnectionText, SourceText
+from dovetail.project.signatures import missing, outline
 from dovetail.project.snapshot import FlowValue, contract_file, contract_files
 from dovetail.project.tables import Rows, read_tables, table_files
 from dovetail.project.text import Text
@@ -69,9 +70,10 @@ class Reader:
     def _choose(self, declared: Mapping[str, Environment]) -> None:
         wanted = self.around.environment
         self._environment = declared.get(wanted, self._environment)
-        if wanted not in declared and declared and wanted != "dev":
-            self._say(self._root.locate(("environments",), key=True), f"there is no environment '{wanted}'",
-                      nearest(wanted, declared), "unknown-environment")  # fmt: skip
+        if wanted not in declared and wanted != "dev" and self._layers:
+            place = self._root.locate(("environments",), key=True)
+            hint = nearest(wanted, declared) or f"write environments: {{{wanted}: {{}}}} in dovetail.yaml, or take dev"
+            self._say(place, f"there is no environment '{wanted}'", hint, "unknown-environment")
         for name, environment in declared.items():
             for kind, given in (("connections", environment.connections), ("flows", environment.flows)):
                 known = self.names(kind)
@@ -258,7 +260,7 @@ class Reader:
         self._say(place, f"the schema cannot be used: {error.message}", code="contract")
 
     def functions(self) -> None:
-        """The project's own Python must at least parse; it is not run here."""
+        """The project's own Python must at least parse, and find what it imports; it is not run here."""
         for file in beneath(self.tree, "python", ".py"):
             try:
                 ast.parse(self.tree[file])
@@ -268,10 +270,22 @@ class Reader:
                 )
             except ValueError as error:
                 self._say(Location(file, 1, 1), f"not Python: {error}", code="syntax")
+            self._imports(file)
         for name, line in mapping_functions(self.tree).items():
             if name in builtin_names():
                 place, hint = Location(FUNCTIONS, line, 1), "choose another name, or begin it with '_'"
                 self._say(place, f"the mapping language has a function ${name} already", hint, "taken")
+
+    def _imports(self, file: str) -> None:
+        module = outline(self.tree[file])
+        for name, line, column in missing(module) if module is not None else ():
+            own = name.startswith(".") or module_file(name) in self.tree
+            message, hint = f"the module '{name}' is not installed here", "install it beside dovetail"
+            if own:
+                message = "the project's modules do not see each other"
+                hint = "put what they share into one of them, or into a package that is installed"
+            level: Literal["error", "warning"] = "error" if own else "warning"
+            self.problems.append(Problem(file, line, column, message, hint, "import", level=level))
 
     def tables(self) -> dict[str, Rows]:
         """Lookup tables by name."""

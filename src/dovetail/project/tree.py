@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "python": (".py",),
     "tables": (".csv", ".json"),
 }
+_NEARLY: Final = {".yaml": (".yml",), ".jsonata": (".jsonat", ".jsonnata")}
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -45,6 +47,23 @@ def read_folder(folder: Path) -> dict[str, bytes]:
                 raise ProjectError(f"{folder} has more than {MAX_FILES} project files")
             tree[relative] = _read(path, relative)
     return tree
+
+
+def strays(folder: Path) -> Iterator[tuple[str, str]]:
+    """Files and folders that look as if they were meant to be read and are not, with what to call them."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        if entry.name in _KINDS:
+            suffixes = _KINDS[entry.name]
+            for path in sorted(entry.rglob("*")):
+                right = next((one for one in suffixes if path.suffix in _NEARLY.get(one, ())), "")
+                if right and path.is_file():
+                    yield path.relative_to(folder).as_posix(), path.with_suffix(right).relative_to(folder).as_posix()
+        else:
+            near = get_close_matches(entry.name.lower(), _KINDS, n=1, cutoff=0.8)
+            if near and any(path.suffix in _KINDS[near[0]] for path in entry.rglob("*")):
+                yield entry.name, near[0]
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -12,7 +12,7 @@ from dovetail.errors import ProjectError
 from dovetail.spec import UNKNOWN, Location, Locator, Loose, Path, Report, Secret
 
 _PLACEHOLDER: Final = re.compile(r"\$\{(env|secret):([A-Za-z0-9_.-]+)\}")
-_NEAR_MISS: Final = re.compile(r"\$\{(\w+):([\w.-]*)\}|\$\{(env|secret)[ .]?(\w*)\}")
+_NEAR_MISS: Final = re.compile(r"\$\{(\w+):([\w.-]*)\}|\$\{(env|secret)[ .]?(\w*)\}|\$\{[A-Z_][A-Z0-9_]*\}")
 _SECRET: Final = "DOVETAIL_SECRET_"
 
 Secrets = Callable[[str], str | None]

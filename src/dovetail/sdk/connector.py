@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -182,6 +182,16 @@ class Source(ABC):
     def __init__(self, config: Any, flow: str) -> None:
         self.config = config
         self.flow = flow
+
+    @classmethod
+    def traps(cls, config: Any) -> Iterable[tuple[str, str, str]]:
+        """What may be written but is seldom meant: the field, what it leads to, what to write. `check` warns of it."""
+        return ()
+
+    @classmethod
+    def nameless(cls, config: Any) -> bool:
+        """Whether nothing but the flow's `dedupe` tells a message that is sent twice from two messages."""
+        return False
 
     async def open(self, context: Connecting) -> None:
         return None

@@ -15,6 +15,7 @@ reference.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -48,6 +49,11 @@ class Step(ABC):
     # a field with an expression that makes the new body → the field that names the body's contract
     makes_body: ClassVar[Mapping[str, str]] = {}
     top_level: ClassVar[bool] = False  # allowed only among a flow's own steps, not in a nested chain
+
+    @classmethod
+    def check_function(cls, signature: inspect.Signature) -> None:
+        """Whether a function that a field of the kind `function` names can be called; for `check`, which runs nothing.
+        Annotations are their names as text. Raises ProjectError that says how it should be written."""
 
     chains: Sequence[Chain] = ()  # what it built of nested steps: they open and close with it
 

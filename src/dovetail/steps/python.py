@@ -59,6 +59,11 @@ class Python(EffectStep):
         self._codec = build.codecs.by_name(config.format)
         self._async = inspect.iscoroutinefunction(self._function)
 
+    @classmethod
+    def check_function(cls, signature: inspect.Signature) -> None:
+        """As when it is built. Raises ProjectError."""
+        _roles(signature, lambda annotation: annotation == "Message")
+
     async def act(self, message: Message, context: Context) -> Message:
         """Call it under its deadline."""
         arguments = {name: give(message) for name, give in self._arguments.items()}
@@ -96,27 +101,37 @@ class Python(EffectStep):
 
 def _arguments(function: Callable[..., Any], reference: str) -> dict[str, Callable[[Message], Any]]:
     """How each parameter is filled. Raises `ProjectError` for a function that cannot be called with a message."""
-    hints = get_type_hints(function)
-    found: dict[str, Callable[[Message], Any]] = {}
-    values = 0
-    for name, parameter in inspect.signature(function).parameters.items():
-        hint = hints.get(name)
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ProjectError(f"{reference}: write its parameters plainly, without *, ** or /")
-        if hint is Message:
-            found[name] = _itself
-        elif name == "headers":
-            found[name] = _headers
-        elif name == "variables":
-            found[name] = _variables
-        elif parameter.default is parameter.empty:
-            values += 1
-            found[name] = _converted(hint) if _is_record(hint) else _value
-    if values > 1 or not found:
-        raise ProjectError(
-            f"{reference}: a function takes the value, and beside it 'headers', 'variables' or one annotated Message"
-        )
-    return found
+    try:
+        hints = get_type_hints(function)
+        signature = inspect.signature(function)
+        whole = {name for name, hint in hints.items() if hint is Message}
+        resolved = [one.replace(annotation=one.name in whole) for one in signature.parameters.values()]
+        roles = _roles(inspect.Signature(resolved), bool)
+    except (NameError, TypeError, ValueError, ProjectError) as error:
+        raise ProjectError(f"{reference}: {error}") from error
+    ways = {"message": _itself, "headers": _headers, "variables": _variables}
+    return {name: ways.get(role) or _way(hints.get(name)) for name, role in roles.items()}
+
+
+def _way(hint: Any) -> Callable[[Message], Any]:
+    return _converted(hint) if _is_record(hint) else _value
+
+
+def _roles(signature: inspect.Signature, is_message: Callable[[Any], bool]) -> dict[str, str]:
+    """What each parameter that is given something gets: message, headers, variables or value. Raises `ProjectError`."""
+    roles: dict[str, str] = {}
+    for name, one in signature.parameters.items():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
+            raise ProjectError("write its parameters plainly, without *, ** or /")
+        if is_message(one.annotation):
+            roles[name] = "message"
+        elif name in ("headers", "variables"):
+            roles[name] = name
+        elif one.default is one.empty:
+            roles[name] = "value"
+    if list(roles.values()).count("value") > 1 or not roles:
+        raise ProjectError("a function takes the value, and beside it 'headers', 'variables' or one annotated Message")
+    return roles
 
 
 def _itself(message: Message) -> Message:

@@ -55,7 +55,7 @@ GOOD = '{"reference": $string(id), "rows": lines.{"sku": sku}}'
 FLOW = """\
 flow: orders
 source:
-  webhook: {path: /orders}
+  webhook: {path: /orders, verify: {open: a test}}
 contract: shop@1
 key: customer.id
 steps:
@@ -109,7 +109,7 @@ def test_key_and_dedupe_read_the_accepted_body() -> None:
 
 def test_a_body_that_nobody_promised_is_not_held_against_anything() -> None:
     assert load("  - filter: nope.nope\n", FLOW.replace("contract: shop@1\n", ""))[1] == []
-    unbound = FLOW.replace("source:\n  webhook: {path: /orders}\n", "")
+    unbound = FLOW.replace("source:\n  webhook: {path: /orders, verify: {open: a test}}\n", "")
     assert load("  - filter: nope.nope\n", unbound)[1] == []
 
 

@@ -24,7 +24,7 @@ CATALOG = Catalog.builtin()
 FLOW = """\
 flow: orders
 source:
-  webhook: {path: /orders}
+  webhook: {path: /orders, verify: {open: a test}}
 steps:
   - map: %s
 """

@@ -515,3 +515,117 @@ def test_two_flows_cannot_have_the_same_door() -> None:
 def test_the_format_of_a_source_must_be_one() -> None:
     wrong = flow("path: /hooks/orders,", "path: /hooks/orders, format: jsn,")
     assert any("there is no format 'jsn'" in problem for problem in check(wrong))
+
+
+PRICES = b"""\
+import functools
+from dovetail.sdk import Message as Whole
+
+
+def plain(order, headers, more=1): ...
+async def whole(message: Whole, order): ...
+def named(order, *, variables): ...
+def two(order, other): ...
+def starred(*orders): ...
+def only(order, /): ...
+def nothing(): ...
+bound = functools.partial(two, other=1)
+try:
+    from nowhere import borrowed
+except ImportError:
+    borrowed = None
+@functools.cache
+def wrapped(a, b): ...
+"""
+
+
+@pytest.mark.parametrize("name", ["plain", "whole", "named", "bound", "borrowed", "wrapped"])
+def test_a_function_that_a_message_can_be_given_is_fine(name: str) -> None:
+    step = flow("- publish: orders.accepted", f"- python: prices:{name}")
+    assert [line for line in check({"python/prices.py": PRICES, **step}) if "warning" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "hint"),
+    [
+        ("two", 8, "a function takes the value, and beside it"),
+        ("starred", 9, "write its parameters plainly"),
+        ("only", 10, "write its parameters plainly"),
+        ("nothing", 11, "a function takes the value, and beside it"),
+    ],
+)
+def test_a_function_that_no_message_can_be_given_is_told_where_it_is_written(name: str, line: int, hint: str) -> None:
+    step = flow("- publish: orders.accepted", f"- python: prices:{name}")
+    told = f"python/prices.py:{line}:1: '{name}' cannot be called with a message ({hint}"
+    assert any(found.startswith(told) for found in check({"python/prices.py": PRICES, **step}))
+
+
+def test_checking_runs_nothing_of_the_project(tmp_path: Path) -> None:
+    module = f"open({str(tmp_path / 'ran')!r}, 'w')\n\ndef price(order): ...\n".encode()
+    step = flow("- publish: orders.accepted", "- python: prices:price")
+    assert [line for line in check({"python/prices.py": module, **step}) if "warning" not in line] == []
+    assert not (tmp_path / "ran").exists()
+
+
+def test_modules_that_are_not_there_are_told() -> None:
+    module = b"import json, nowhere\nimport prices\ntry:\n    import perhaps\nexcept ImportError: ...\n"
+    found = check({"python/tax.py": module, "python/prices.py": b""})
+    assert found == [
+        "python/tax.py:1:1: warning: the module 'nowhere' is not installed here (install it beside dovetail)",
+        "python/tax.py:2:1: the project's modules do not see each other"
+        " (put what they share into one of them, or into a package that is installed)",
+    ]
+
+
+SIGNED = 'verify: {hmac: {secret: "${secret:hook}", header: X-Signature}}'
+
+
+def test_a_door_that_anybody_may_use_is_a_trap() -> None:
+    [found] = problems(flow(f", {SIGNED}", ""))
+    assert (found.line, found.column, found.level, found.code) == (3, 19, "warning", "trap")
+    assert "whoever reaches this path may send" in str(found)
+    assert problems(flow(SIGNED, "verify: {open: the proxy asks}")) == []
+    assert any("'why'" in line for line in check(flow(SIGNED, "verify: {open: ' '}")))
+
+
+@pytest.mark.parametrize(
+    ("door", "call", "told"),
+    [
+        (SIGNED, "erp.create_order", True),
+        (SIGNED.replace("header: X-S", "delivery: X-Delivery, header: X-S"), "erp.create_order", False),
+        ('verify: {github: {secret: "${secret:hook}"}}', "erp.create_order", False),
+        (SIGNED, "erp.put_order", False),
+    ],
+)
+def test_nothing_that_tells_a_second_delivery_from_a_second_message_is_a_trap(door: str, call: str, told: bool) -> None:
+    text = FLOW.decode().replace("dedupe: id\n", "").replace(SIGNED, door).replace("erp.create_order", call)
+    erp = ERP + b"  put_order: {method: PUT, path: /orders, repeat: natural}\n"
+    found = check({"flows/orders.yaml": text.encode(), "connections/erp.yaml": erp})
+    expected = f"flows/orders.yaml:3:3: warning: what is sent twice here is done twice by '{call}'"
+    assert [line.startswith(expected) for line in found] == [True] * told
+
+
+def test_an_environment_that_nobody_declared_is_told() -> None:
+    assert check({}, around("prod"))[0].startswith("dovetail.yaml:1:1: there is no environment 'prod' (write ")
+
+
+def test_a_bare_name_is_no_placeholder() -> None:
+    wrong = ERP.replace(b"${env:ERP_URL}", b"${ERP_URL}")
+    assert wrong != ERP
+    assert any(
+        "'${ERP_URL}' is no placeholder (write ${env:NAME}" in line for line in check({"connections/erp.yaml": wrong})
+    )
+
+
+def test_what_looks_like_a_part_of_the_project_and_is_not_read_is_told(tmp_path: Path) -> None:
+    more = {
+        "flows/late.yml": b"flow: late\n",
+        "flow/early.yaml": b"flow: early\n",
+        "notes/a.yaml": b"",
+        "maps/x.md": b"",
+    }
+    _, found = load_project(write(tmp_path, {**FILES, **more}), CATALOG, "dev", ENVIRON)
+    assert list(map(str, found)) == [
+        "flow: warning: this is not read (call it flows)",
+        "flows/late.yml: warning: this is not read (call it flows/late.yaml)",
+    ]

@@ -38,6 +38,10 @@ class Verify(Spec):
         """What names this delivery, so that a replay is recognised; None if the scheme has nothing for it."""
         return None
 
+    def names(self) -> bool:
+        """Whether the scheme names deliveries."""
+        return type(self).delivery_id is not Verify.delivery_id
+
     def challenged(self, value: Any) -> bytes | None:
         """The JSON answer to a sender that only asks whether this is the right door; None for an ordinary message."""
         return None
@@ -276,6 +280,9 @@ class Hmac(_Signed, tag="hmac"):
     def delivery_id(self, headers: Headers) -> str | None:
         return headers.get(self.delivery.lower()) if self.delivery else None
 
+    def names(self) -> bool:
+        return self.delivery is not None
+
     def private(self) -> frozenset[str]:
         return frozenset({self.header.lower()})
 
@@ -341,4 +348,18 @@ class ApiKey(Verify, tag="api_key"):
         return frozenset({self.header.lower()})
 
 
-Verification = Github | Shopify | Stripe | Slack | Standard | Hmac | Basic | Bearer | ApiKey
+class Open(Verify, tag="open"):
+    """Nobody proves anything: whoever reaches the path may send. `check` then does not warn of it."""
+
+    why: str = field(
+        help="Why that is all right.", main=True, pattern=r".*\S.*", example="only the proxy in front reaches it"
+    )
+
+    def prove(self, headers: Headers, body: bytes, now_ms: int, keys: Keys) -> None:
+        return None
+
+    def keys(self) -> Keys:
+        return []
+
+
+Verification = Github | Shopify | Stripe | Slack | Standard | Hmac | Basic | Bearer | ApiKey | Open

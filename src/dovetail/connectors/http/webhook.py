@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -100,6 +100,16 @@ class WebhookSource(Source):
         self._keys = config.verify.keys() if config.verify else []
         self._mounted: list[str] = []
         self._large: set[asyncio.Future[None]] = set()
+
+    @classmethod
+    def traps(cls, config: Any) -> Iterable[tuple[str, str, str]]:
+        if config.verify is None:
+            hint = "write verify: {bearer: ${secret:name}}, another scheme, or verify: {open: why} if that is meant"
+            yield "path", "whoever reaches this path may send: it has no 'verify'", hint
+
+    @classmethod
+    def nameless(cls, config: Any) -> bool:
+        return config.verify is None or not config.verify.names()
 
     async def open(self, context: Connecting) -> None:
         """Take the path. Raises ValueError when another flow has it, KeyError for a format nobody knows."""
