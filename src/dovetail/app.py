@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dovetail.catalog import Catalog
 from dovetail.clock import Clock, Ids, SystemClock, SystemIds
@@ -275,12 +276,14 @@ class Replayer:
         running = self._known(flow)
         return [] if running is None else await replay(running, row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal | None:
+    async def rehearse(
+        self, flow: str, row: Row, progress: Progress, version: int | None, answers: Mapping[str, Any]
+    ) -> Rehearsal | None:
         """What a version of the flow would send; None when the flow is no longer in the project."""
         running = self._known(flow)
         if running is None:
             return None
-        return await rehearse(running, row, progress, running.versions.current.number if version is None else version)
+        return await rehearse(running, row, progress, version, answers)
 
     def current_version(self, flow: str) -> int:
         """The version of the flow that new messages get from the next start on, 0 when it is not in the project."""

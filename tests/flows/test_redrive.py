@@ -171,6 +171,42 @@ def test_bodies_are_mended_by_a_mapping_and_what_fails_again_is_foretold(shop: S
     assert sorted(body.decode() for body in shop.target.bodies("/invoice")) == foretold
 
 
+def test_a_dry_run_goes_on_with_what_stands_in_for_an_answer(shop: Shop) -> None:
+    shop.send(1)
+    shop.server.stop()
+    (shop.folder / "contracts" / "bill").mkdir(parents=True)
+    (shop.folder / "contracts" / "bill" / "1.json").write_text(json.dumps({"required": ["bill"]}))
+    steps = (
+        "call: erp.invoice",
+        "  as: bill",
+        "- map: '{\"bill\": $vars.bill.number}'",
+        "- validate: bill@1",
+        "- publish: bills",
+    )
+    for flow in FLOWS:
+        text = (FLOW % {"flow": flow, "map": MENDED}).replace("call: erp.invoice", "\n  ".join(steps))
+        (shop.folder / "flows" / f"{flow}.yaml").write_text(text)
+    where = ("redrive", "--flow", "orders", "--dry-run")
+    code, told = shop.say(*where)
+    [run] = told["runs"]
+    assert (code, run["ends"], run["step"], run["assumed"]) == (0, "open", "validate:bill@1", {"call:erp.invoice": {}})
+    assert "bill" in run["why"], "it tells what it would fail with"
+    code, told = shop.say(*where, "--answer", 'call:erp.invoice={"number": 7}')
+    [run] = told["runs"]
+    assert (code, run["ends"], run["assumed"]) == (0, "done", {"call:erp.invoice": {"number": 7}})
+    assert [(sent["what"], sent["body"]) for sent in run["now"]][1:] == [("publish", '{"bill":7}')]
+    code, told = shop.say("redrive", "--all", "--answer", "call:erp.invoice={}")
+    assert (code, told["error"]["code"]) == (2, "answer")
+
+
+def test_a_mapping_that_is_none_is_told_once(shop: Shop) -> None:
+    shop.send(2)
+    code, told = shop.say("redrive", "--all", "--dry-run", "--map", '{"a": }')
+    assert (code, told["error"]["message"][:14]) == (2, "map:1:7: The s")
+    code, told = shop.say("redrive", "--all", "--dry-run", "--map", "maps/nope.jsonata")
+    assert (code, told["error"]["message"]) == (2, "--map maps/nope.jsonata: there is no such file")
+
+
 def test_at_rest_a_dry_run_reads_the_store_itself(shop: Shop) -> None:
     shop.send(2)
     shop.write(MENDED)

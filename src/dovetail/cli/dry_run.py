@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dovetail.cli.desk import Desk
 from dovetail.cli.exits import OK, PROBLEMS
-from dovetail.cli.output import line, write, write_json
+from dovetail.cli.output import line, notes, tame, write, write_json
 from dovetail.control.answers import Alike, DryRun, DryRunAnswer, RedriveOrder, Skipped
 from dovetail.control.difference import alike
 from dovetail.errors import Refused
@@ -33,6 +33,8 @@ def rehearsed(asked: Desk, order: RedriveOrder, found: list[tuple[str, str]], as
         total.runs += answer.runs
         total.skipped += answer.skipped
     total.groups = alike(total.runs)
+    for step in sorted(set(order.answers) - {step for run in total.runs for step in run.assumed}):
+        notes().print(tame(f"no message reads an answer of '{step}' that only the real call gives"), style="yellow")
     if as_json:
         write_json(total)
     else:
@@ -78,6 +80,7 @@ def _one(run: DryRun) -> Sequence[Text]:
         drawn.append(Text(f"  {sign} {line(change.path)}  {values}", style))
     if not run.changes:
         drawn.append(Text("  the same would be sent as before", "dim"))
+    drawn += _assumed(run)
     if run.untouched:
         drawn.append(Text(f"  {run.untouched} done effects stay as they are", "dim"))
     return drawn
@@ -93,8 +96,16 @@ def _group(group: Alike) -> Sequence[Text]:
         drawn.append(Text(f"  {sign} {line(change.partition(' ')[2])}", style))
     if not group.changes:
         drawn.append(Text("  the same would be sent as before", "dim"))
+    drawn += _assumed(group)
     drawn.append(Text(f"  for example {group.example}", "dim"))
     return drawn
+
+
+def _assumed(told: DryRun | Alike) -> Iterator[Text]:
+    """What stood in for answers that only the real call gives."""
+    for step, value in told.assumed.items():
+        given = line(msgspec.json.encode(value).decode()[:200])
+        yield Text(f"  {line(step)} is not called now: {given} stands in for its answer (--answer)", "yellow")
 
 
 def _versions(run: DryRun | Alike) -> str:
@@ -103,5 +114,5 @@ def _versions(run: DryRun | Alike) -> str:
 
 
 def _end(word: str, where: str) -> str:
-    words = {"failed": "would fail again", "open": "goes on with an answer that only the real call gives"}
+    words = {"failed": "would fail again", "open": "depends on an answer that only the real call gives,"}
     return f"{words.get(word, word)}{f' at {line(where)}' if where else ''}"

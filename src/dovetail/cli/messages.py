@@ -6,13 +6,14 @@ import sys
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from dovetail.cli.desk import Where, desk
 from dovetail.cli.output import keep, line, notes, relative, size, table, when, word, write, write_json
 from dovetail.cli.times import moment
 from dovetail.clock import SystemClock
-from dovetail.control.answers import Page, Search
+from dovetail.control.answers import MOST_LINES, Page, Search
 
 
 def messages(
@@ -20,7 +21,7 @@ def messages(
     state: Annotated[list[str] | None, Parameter(alias="-s", consume_multiple=False)] = None,
     key: Annotated[str | None, Parameter(alias="-k")] = None, since: str | None = None, until: str | None = None,
     text: Annotated[str, Parameter(alias="-t")] = "", reason: str = "", step: str = "", version: int = 0,
-    limit: Annotated[int, Parameter(alias="-n")] = 50,
+    limit: Annotated[int, Parameter(alias="-n", validator=Number(gte=1, lte=MOST_LINES))] = 50,
     before: str = "", ids: bool = False, where: Where | None = None,
 ) -> int:  # fmt: skip
     """Print a page of messages.
@@ -47,7 +48,7 @@ def messages(
     version
         Only those that are on this version of their flow.
     limit
-        At most this many.
+        At most this many, up to 1,000.
     before
         Continue where a page ended (its "next").
     ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +30,8 @@ def redrive(
     flow: Annotated[str, Parameter(alias="-f")] = "", key: Annotated[str | None, Parameter(alias="-k")] = None,
     since: str | None = None, until: str | None = None, text: Annotated[str, Parameter(alias="-t")] = "",
     reason: str = "", step: str = "", of_version: int = 0,
-    all: bool = False, body: Path | None = None, map: str = "", dry_run: bool = False, as_new: bool = False,
+    all: bool = False, body: Path | None = None, map: str = "", dry_run: bool = False,
+    answer: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None, as_new: bool = False,
     version: Literal["current", "same"] = "current", rate: str | None = None, by: str = "", note: str = "",
     detach: bool = False, yes: Annotated[bool, Parameter(alias="-y")] = False, where: Where | None = None,
 ) -> int:  # fmt: skip
@@ -64,6 +65,9 @@ def redrive(
         Make every message's new body with this mapping: a file, or the expression itself.
     dry_run
         Send and write nothing: show what would be sent, and how that differs from before.
+    answer
+        With --dry-run, what stands in for the answer of a call that is not made, by step; may be given several times:
+        'call:erp.create={"number": 7}'. Without one it is {}.
     as_new
         Run them anew from the beginning, as new messages with new effect keys: what was done at targets is done again.
         The dead letters are discarded, with a note.
@@ -88,6 +92,8 @@ def redrive(
             "name ids, or choose with --flow, --key, --since, --until, --text, --reason, --step, --of-version or --all",
             code="which",
         )
+    if answer and not dry_run:
+        raise Refused("--answer is for --dry-run: a redrive takes what the target answers", code="answer")
     search = Search(
         flow=flow, states=["dead"], key=key, since=moment(since, "--since"), until=moment(until, "--until"), text=text,
         reason=reason, step=step, version=of_version, limit=1000,
@@ -95,7 +101,7 @@ def redrive(
     edited = None if body is None else encoded(_read(body))
     order = RedriveOrder(
         by=by or user(), flow="" if "*" in flow else flow, version=version, rate=pace(rate), body=edited,
-        map=_mapping(map), as_new=as_new, note=note,
+        map=_mapping(map), as_new=as_new, note=note, answers=dict(_answer(each) for each in answer or []),
     )  # fmt: skip
     with desk(where) as asked:
         found = named or _found(asked, search, where.json)
@@ -163,11 +169,24 @@ def _told(total: RedriveAnswer) -> None:
 
 
 def _mapping(text: str) -> str:
-    """The mapping in the file of that name, else the text itself."""
+    """The mapping in the file of that name, else the text itself. Raises `Refused` when there is no such file."""
+    with suppress(OSError, ValueError):
+        if text and Path(text).is_file():
+            return Path(text).read_text()
+    if text.endswith(".jsonata") and "\n" not in text:
+        raise Refused(f"--map {text}: there is no such file", code="map")
+    return text
+
+
+def _answer(text: str) -> tuple[str, object]:
+    """Step and value of `call:erp.create={"number": 7}`. Raises `Refused`."""
+    step, equals, value = text.partition("=")
     try:
-        return Path(text).read_text() if text and Path(text).is_file() else text
-    except (OSError, ValueError):
-        return text
+        if step and equals:
+            return step, msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise Refused(f"--answer {step}=: not JSON: {error}", code="answer") from error
+    raise Refused(f"--answer '{text}' is not step=JSON, such as call:erp.create={{\"number\": 7}}", code="answer")
 
 
 def _read(path: Path) -> bytes:

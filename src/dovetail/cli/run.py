@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from dovetail.cli.desk import find_project
 from dovetail.cli.exits import PROBLEMS, report
+
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 
 
 def run(
     folder: Annotated[Path | None, Parameter(show_default=False)] = None, /, *,
     env: Annotated[str, Parameter(alias="-e", env_var="DOVETAIL_ENV")] = "dev", store: Path | None = None,
-    host: str = "127.0.0.1", port: int = 8080, admin_host: str = "127.0.0.1", admin_port: int = 8081,
-    log: Literal["auto", "json", "console"] = "auto", drain: float = 30.0,
-    stall: float = 30.0, memory: str | None = None, supervise: bool = False,
+    host: str = "127.0.0.1", port: Port = 8080, admin_host: str = "127.0.0.1", admin_port: Port = 8081,
+    log: Literal["auto", "json", "console"] = "auto", drain: Seconds = 30.0,
+    stall: Seconds = 30.0, memory: str | None = None, supervise: bool = False,
 ) -> int:  # fmt: skip
     """Serve; the exit code is 0 after a drain.
 

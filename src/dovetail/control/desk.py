@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from dovetail.clock import Clock
 from dovetail.control import approvals, settling
 from dovetail.control.answers import (
+    MOST_LINES,
     WORDS,
     ApprovalLine,
     ApprovalOrder,
@@ -49,7 +50,6 @@ from dovetail.errors import Refused
 from dovetail.spec import nearest
 from dovetail.store.base import Progress, Query, Row, State, Store
 
-MOST_LINES = 1000
 MOST_LOOKS = 200  # calls of the store's search for one page; the next page continues
 
 

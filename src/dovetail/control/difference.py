@@ -88,8 +88,8 @@ def alike(runs: Sequence[DryRun]) -> list[Alike]:
         shape = sorted({f"{change.kind} {_INDEX.sub('[]', change.path)}" for change in run.changes})
         reason = f"{run.step}: {run.code}" if run.ends == "failed" else ""
         group = groups.setdefault(
-            (run.flow, run.before, run.version, run.ends, reason, *shape),
-            Alike(run.flow, run.before, run.version, run.ends, reason, shape, 0, run.id, run.why),
+            (run.flow, run.before, run.version, run.ends, reason, *sorted(run.assumed), "", *shape),
+            Alike(run.flow, run.before, run.version, run.ends, reason, shape, 0, run.id, run.why, run.assumed),
         )
         group.count += 1
     return sorted(groups.values(), key=lambda group: -group.count)

@@ -91,9 +91,12 @@ class Hand(Protocol):
         """
         ...
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
-        """What a version of the flow (None: the current one) would send for the message; nothing is written. At rest
-        a text that the store has not seen yet has the version 0. Raises `DovetailError` if it cannot be built."""
+    async def rehearse(
+        self, flow: str, row: Row, progress: Progress, version: int | None, answers: Mapping[str, Any]
+    ) -> Rehearsal:
+        """What a version of the flow (None: the current one) would send for the message; nothing is written.
+        `answers` stand in for those of calls that are not made, by step. At rest a text that the store has not seen
+        yet has the version 0. Raises `DovetailError` if it cannot be built."""
         ...
 
 
@@ -184,7 +187,9 @@ class Replayer(Protocol):
 
     async def __call__(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]: ...
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal | None:
+    async def rehearse(
+        self, flow: str, row: Row, progress: Progress, version: int | None, answers: Mapping[str, Any]
+    ) -> Rehearsal | None:
         """What a version of the flow would send for the message; None for a flow that is not in the project."""
         ...
 
@@ -275,8 +280,10 @@ class Resting:
             return []
         return await self._replayer(flow, row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
-        told = None if self._replayer is None else await self._replayer.rehearse(flow, row, progress, version)
+    async def rehearse(
+        self, flow: str, row: Row, progress: Progress, version: int | None, answers: Mapping[str, Any]
+    ) -> Rehearsal:
+        told = None if self._replayer is None else await self._replayer.rehearse(flow, row, progress, version, answers)
         if told is None:
             raise Refused(f"flow '{flow}' is not in the project", status=409, code="not-running")
         return told

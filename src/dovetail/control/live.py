@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
-from dovetail.engine.rehearsal import Rehearsal, rehearse
+from dovetail.engine.rehearsal import NO_ANSWERS, Rehearsal, rehearse
 from dovetail.engine.replay import StepTrace, replay
 from dovetail.errors import Refused, Unavailable
 from dovetail.project.deployed import Deployed
@@ -138,6 +138,7 @@ class Live:
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:
         return await replay(self._flow(flow), row, progress)
 
-    async def rehearse(self, flow: str, row: Row, progress: Progress, version: int | None) -> Rehearsal:
-        running = self._flow(flow)
-        return await rehearse(running, row, progress, running.versions.current.number if version is None else version)
+    async def rehearse(
+        self, flow: str, row: Row, progress: Progress, version: int | None, answers: Mapping[str, Any] = NO_ANSWERS
+    ) -> Rehearsal:
+        return await rehearse(self._flow(flow), row, progress, version, answers)

@@ -12,6 +12,7 @@ import msgspec
 
 from dovetail.control.answers import DryRun, DryRunAnswer, RedriveAnswer, RedriveOrder, Skipped
 from dovetail.control.difference import alike, differences, outgoing
+from dovetail.control.preview import PreviewError, explained
 from dovetail.control.taking import Taking, letter_of, mended
 from dovetail.engine.memo import message_id
 from dovetail.errors import DovetailError, Refused
@@ -89,12 +90,14 @@ class Redrive:
         _, before = letter.version()
         edited = mended(self._order, row, body)
         after = row if edited is None else replace(row, body=edited)
-        now = await hand.rehearse(place.name, after, progress, None if self._order.version == "current" else before)
-        was = await hand.rehearse(place.name, row, progress, before)
+        wanted, answers = None if self._order.version == "current" else before, self._order.answers
+        now = await hand.rehearse(place.name, after, progress, wanted, answers)
+        was = await hand.rehearse(place.name, row, progress, before, answers)
         return DryRun(
             message_id(self._control.store.uid, row.seq), place.name, before, now.version, now.ends, now.step,
             now.code, now.why, now.untouched, [outgoing(each) for each in was.sent],
             [outgoing(each) for each in now.sent], differences(was.sent, now.sent),
+            now.assumed,
         )  # fmt: skip
 
 
@@ -139,6 +142,11 @@ def check(order: RedriveOrder) -> bytes | None:
         raise Refused("rate must not be negative", status=422, code="rate")
     if order.map and order.body is not None:
         raise Refused("give a body or a mapping (map), not both", status=422, code="body")
+    if order.map:
+        try:
+            explained(order.map, "map")
+        except PreviewError as error:
+            raise Refused(error.message, status=422, code="map") from error
     if order.body is not None and len(order.ids) != 1:
         raise Refused("an edited body goes with one message's id", status=422, code="body")
     return body_of(order)

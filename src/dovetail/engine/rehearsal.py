@@ -1,21 +1,27 @@
 """A message's way through a flow, rehearsed: pure steps run, done effects answer from the record, and what would be
-sent is kept instead of sent. Nothing is written."""
+sent is kept instead of sent. Nothing is written.
+
+A call that is not made has no answer. Whoever reads it reads a stand-in: the one that was given for its step, else
+`{}`. What was read so is told, and a failure behind it is an open end: the real answer may say otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from dovetail.engine.effects import DOUBTFUL, doubt
 from dovetail.engine.execute import Compiled
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import effect_key, named
 from dovetail.engine.memo import Effect, Memo, unpack, unpack_meta
-from dovetail.engine.replay import NotReached, Recorded
+from dovetail.engine.replay import Recorded
 from dovetail.errors import MessageError, Rejected
 from dovetail.sdk import Codec, Context, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink, Step
 from dovetail.store.base import Progress, Row
+
+NO_ANSWERS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -33,8 +39,9 @@ class Captured:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """How far a message would come. `ends`: done, discarded, split, absorbed, failed, or open (a step needs the
-    answer of a call that was not made). `untouched`: effects that are done and would not be made again."""
+    """How far a message would come. `ends`: done, discarded, split, absorbed, failed, or open (it fails, but only after
+    a stand-in was read). `untouched`: effects that are done and would not be made again. `assumed`: the stand-ins that
+    were read, by step."""
 
     version: int
     sent: list[Captured] = field(default_factory=list)
@@ -43,34 +50,43 @@ class Rehearsal:
     code: str = ""
     why: str = ""
     untouched: int = 0
+    assumed: dict[str, Any] = field(default_factory=dict)
 
 
-class Unanswered(Reply):
-    """The reply of a call that was not made: whoever reads it can go no further."""
+class StandIn(Reply):
+    """The reply of a call that was not made; that it was read is noted."""
 
-    def __init__(self) -> None:
-        super().__init__(b"")
+    __slots__ = ("_assumed", "_step")
+
+    def __init__(self, value: Any, step: str, assumed: dict[str, Any]) -> None:
+        super().__init__(value=value)
+        self._step, self._assumed = step, assumed
 
     @property
     def value(self) -> Any:
-        """Raises `NotReached`."""
-        raise NotReached("it needs the answer of a call that was not made")
+        self._assumed[self._step] = super().value
+        return super().value
 
-    body = value
+    @property
+    def body(self) -> bytes:
+        self._assumed[self._step] = super().value
+        return super().body
 
 
 class Capturing(Recorded):
     """A context that sends nothing."""
 
     def __init__(
-        self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, emitted: str = "", branch: str = ""
+        self, flow: FlowRun, memo: Memo, version: Compiled, told: Rehearsal, answers: Mapping[str, Any],
+        emitted: str = "", branch: str = "",
     ) -> None:  # fmt: skip
         super().__init__(flow, memo, False, emitted, branch)
-        self._version, self._told = version, told
+        self._version, self._told, self._answers = version, told, answers
 
     def branch(self, label: str) -> Context:
         """The same, under the branch's names."""
-        return Capturing(self._flow, self._memo, self._version, self._told, self._emitted, f"{self._branch}/{label}")
+        names = (self._emitted, f"{self._branch}/{label}")
+        return Capturing(self._flow, self._memo, self._version, self._told, self._answers, *names)
 
     def _known(self, step: str, message: Message) -> tuple[str, Effect | None]:
         key, _, known = named(self._memo, self._flow.name, message.origin, step, self._branch)
@@ -87,7 +103,7 @@ class Capturing(Recorded):
         self, step: str, operation: Operation, message: Message, args: Mapping[str, Any] | None = None,
         timeout: float | None = None, saga: Saga | None = None,
     ) -> Reply:  # fmt: skip
-        """The recorded reply, or one that cannot be read. Raises `InDoubt` where the engine would leave it to a
+        """The recorded reply, or a stand-in. Raises `InDoubt` where the engine would leave it to a
         person."""
         key, known = self._known(step, message)
         if known is not None and known.state == "done":
@@ -95,7 +111,7 @@ class Capturing(Recorded):
         if known is not None and known.state in DOUBTFUL and self._parks(operation.repeat is Repeat.NONE):
             raise doubt("it may have been done, and doing it again would be a second effect")
         self._capture("call", step, operation.name, key, message, args)
-        return Unanswered()
+        return StandIn(self._answers.get(step, {}), step, self._told.assumed)
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,
@@ -123,15 +139,19 @@ class Capturing(Recorded):
         self._capture("publish", step, topic, key, message, None)
 
 
-async def rehearse(flow: FlowRun, row: Row, progress: Progress, number: int) -> Rehearsal:
-    """What the version `number` would do with the message as `row` has it. Raises ProjectError when it is gone."""
+async def rehearse(
+    flow: FlowRun, row: Row, progress: Progress, number: int | None, answers: Mapping[str, Any] = NO_ANSWERS
+) -> Rehearsal:
+    """What the version `number` (None: the current one) would do with the message as `row` has it. `answers` stand in
+    for those of calls that are not made, by step. Raises ProjectError when the version is gone."""
+    number = flow.versions.current.number if number is None else number
     memo = unpack(progress.memo)
     version = flow.versions.get(number)
     told = Rehearsal(number)
     if memo.undoing is not None:
         return _backwards(flow, memo, flow.message(row, unpack_meta(row.meta)).origin, told)
     meta = unpack_meta(row.meta)
-    context = Capturing(flow, memo, version, told, meta.emitted)
+    context = Capturing(flow, memo, version, told, answers, meta.emitted)
     message: Message | None = flow.message(row, meta)
     try:
         start = flow.start(row, version, meta.emitted)
@@ -185,4 +205,4 @@ async def _one(step: Step, message: Message, context: Capturing, told: Rehearsal
 def _failed(told: Rehearsal, step: str, error: Exception) -> None:
     known = error if isinstance(error, MessageError) else Rejected(f"{type(error).__name__}: {error}", code="exception")
     told.step, told.code, told.why = str(getattr(error, "step", "") or step), known.code, known.message
-    told.ends = "open" if isinstance(known, NotReached) else "failed"
+    told.ends = "open" if told.assumed else "failed"

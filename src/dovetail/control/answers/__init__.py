@@ -15,7 +15,7 @@ from dovetail.control.answers.deploys import (
     WaitingLine,
 )
 from dovetail.control.answers.journeys import AttemptLine, Body, EffectLine, Journey, StepLine
-from dovetail.control.answers.messages import ASKED, WORDS, MessageLine, Page, Search, states
+from dovetail.control.answers.messages import ASKED, MOST_LINES, WORDS, MessageLine, Page, Search, states
 from dovetail.control.answers.projects import Checked, Connector, ConnectorLine, ProblemLine
 from dovetail.control.answers.redrives import RedriveAnswer, RedriveOrder, Skipped
 from dovetail.control.answers.rehearsals import Alike, Change, DryRun, DryRunAnswer, Outgoing
@@ -24,6 +24,7 @@ from dovetail.control.answers.status import FlowStatus, Status, TargetStatus
 
 __all__ = [
     "ASKED",
+    "MOST_LINES",
     "WORDS",
     "Alike",
     "ApprovalLine",

@@ -7,6 +7,8 @@ from msgspec import Struct
 from dovetail.errors import Refused
 from dovetail.store.base import PENDING, State
 
+MOST_LINES = 1000  # of one page
+
 
 class Search(Struct, forbid_unknown_fields=True):
     """What to look for. Empty fields do not restrict. `states` are state words; `before` is a page's `next`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from dovetail.control.answers.messages import Search
@@ -14,7 +16,8 @@ class RedriveOrder(Struct, forbid_unknown_fields=True):
     `flow` narrows ids that several flows read. `body` (base64) replaces the body of one message. `version`: `current`,
     or `same` to stay on the version that the message was on. `rate`: messages a second, 0 for all at once. `map` is an
     expression that makes the new body of every message out of its body. `as_new`: the messages run anew from their
-    beginning, with new ids and effect keys. `note` stands in the audit trail.
+    beginning, with new ids and effect keys. `note` stands in the audit trail. `answers` are for a dry run: what
+    stands in for the answer of a call that is not made, by step; without one it is {}.
     """
 
     by: str
@@ -27,6 +30,7 @@ class RedriveOrder(Struct, forbid_unknown_fields=True):
     limit: int = 10000
     map: str = ""
     as_new: bool = False
+    answers: dict[str, Any] = {}
     note: str = ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from dovetail.control.answers.redrives import Skipped
@@ -31,8 +33,9 @@ class Change(Struct):
 class DryRun(Struct):
     """One dead letter, rehearsed. `before` and `version`: the flow version it was on and the one it would take.
 
-    `ends`: done, discarded, split, failed (it would be a dead letter again: `step`, `code`, `why`) or open (`step`
-    needs the answer of a call that is only made for real). `untouched`: done effects that stay as they are. What was
+    `ends`: done, discarded, split, failed (it would be a dead letter again: `step`, `code`, `why`) or open (it fails
+    at `step`, but only with what stands in for an answer). `assumed`: answers that only the real call gives, by step,
+    with what was taken for each. `untouched`: done effects that stay as they are. What was
     (`was`) sent or would have been, by the old version, is computed again.
     """
 
@@ -48,6 +51,7 @@ class DryRun(Struct):
     was: list[Outgoing]
     now: list[Outgoing]
     changes: list[Change]
+    assumed: dict[str, Any] = {}
 
 
 class Alike(Struct):
@@ -62,6 +66,7 @@ class Alike(Struct):
     count: int
     example: str
     why: str
+    assumed: dict[str, Any] = {}
 
 
 class DryRunAnswer(Struct):
