@@ -29,7 +29,7 @@ def messages(
     Parameters
     ----------
     flow
-        Only this flow's; * stands for any text ('order-*'). Without it, each flow's in turn.
+        Only this flow's; * stands for any text ('order-*').
     state
         Only messages in this state; may be given several times: pending (all that have not ended), waiting, held,
         in_doubt, split, running, compensating, done, discarded, dead.

@@ -138,7 +138,7 @@ def _found(asked: Desk, search: Search, quiet: bool) -> list[tuple[str, str]]:
 
 
 def _lines(asked: Desk, search: Search) -> Iterator[MessageLine]:
-    """Everything that a search finds; each flow's newest first."""
+    """Everything that a search finds, newest first."""
     while True:
         page = asked.messages(search)
         yield from page.messages

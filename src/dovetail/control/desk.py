@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from dovetail.clock import Clock
 from dovetail.control import approvals, settling
 from dovetail.control.answers import (
-    MOST_LINES,
     WORDS,
     ApprovalLine,
     ApprovalOrder,
@@ -34,23 +33,21 @@ from dovetail.control.answers import (
     UnparkOrder,
     VersionOrder,
     VersionsAnswer,
-    states,
 )
 from dovetail.control.deploying import Deploying
 from dovetail.control.hand import Depths, FlowPlace, Hand, places
 from dovetail.control.jobs import Jobs
 from dovetail.control.journeys import journey_of
 from dovetail.control.redrive import Redrive
+from dovetail.control.searching import Searching
 from dovetail.control.versions import promote, roll_back, versions
 from dovetail.engine.lanes import PARTS
-from dovetail.engine.memo import message_id, parse_message_id, unpack
+from dovetail.engine.memo import message_id, parse_message_id
 from dovetail.engine.memory import REMEMBERS
 from dovetail.engine.settle import FOREVER
 from dovetail.errors import Refused
 from dovetail.spec import nearest
-from dovetail.store.base import Progress, Query, Row, State, Store
-
-MOST_LOOKS = 200  # calls of the store's search for one page; the next page continues
+from dovetail.store.base import Progress, Row, State, Store
 
 
 class Control:
@@ -117,24 +114,8 @@ class Control:
     # --- messages --------------------------------------------------------------------------------------------------
 
     async def messages(self, search: Search) -> Page:
-        """Messages that match, newest first. Several flows are looked through one after the other."""
-        if not 0 < search.limit <= MOST_LINES:
-            raise Refused(f"limit must be from 1 to {MOST_LINES}, not {search.limit}", status=422, code="limit")
-        wanted = states(search.states)
-        flow, _, before = search.before.rpartition(":")
-        left = self._named(search.flow)
-        if search.before:
-            left = left[[place.name for place in left].index(self.place(flow).name) :]
-        lines: list[MessageLine] = []
-        position = self._position(before)
-        for n, place in enumerate(left):
-            found, position = await self._find(place, search, wanted, position, search.limit - len(lines))
-            lines += found
-            if position:
-                return Page(lines, f"{place.name}:{position}")
-            if len(lines) >= search.limit and n + 1 < len(left):
-                return Page(lines, f"{left[n + 1].name}:0")
-        return Page(lines)
+        """Messages that match, newest first over all flows."""
+        return await Searching(self.store, search, self._named(search.flow), self.line).page()
 
     def _named(self, flow: str) -> list[FlowPlace]:
         """The flows that a name or a pattern means; all of them for "". Raises `Refused` (404)."""
@@ -144,31 +125,6 @@ class Control:
         if flow and not found:
             raise Refused(f"no flow's name is like '{flow}'", status=404, code="not-found")
         return found
-
-    def _position(self, text: str) -> int:
-        if text and not text.isdigit():
-            raise Refused(f"'{text}' is no page's end; give the `next` of a page as it was", status=422, code="before")
-        return int(text or 0)
-
-    async def _find(
-        self, place: FlowPlace, search: Search, wanted: tuple[State, ...], before: int, most: int
-    ) -> tuple[list[MessageLine], int]:
-        lines: list[MessageLine] = []
-        if place.left:
-            wanted = tuple(state for state in wanted or State if state is not State.FRESH)
-            if not wanted:
-                return [], 0
-        for _ in range(MOST_LOOKS):
-            query = Query(
-                flow=place.number, stream=place.stream, states=wanted, key=search.key, since=search.since,
-                until=search.until, text=search.text.encode(), before=before, limit=most - len(lines),
-            )  # fmt: skip
-            rows, before = self.store.progress.find(query)
-            lines += [self.line(place, row, progress) for row, progress in rows if fits(search, row, progress)]
-            if not before or len(lines) >= most:
-                break
-            await asyncio.sleep(0)  # the engine goes first
-        return lines, before
 
     def line(self, place: FlowPlace, row: Row, progress: Progress | None) -> MessageLine:
         """One message as a list shows it."""
@@ -318,15 +274,3 @@ class Control:
             id = message_id(self.store.uid, row.seq)
             raise Refused(f"no flow reads message {id} any more", status=404, code="not-found")
         return found
-
-
-def fits(search: Search, row: Row, progress: Progress | None) -> bool:
-    """Whether a message is what is looked for, as far as only its own row of progress knows."""
-    if not (search.reason or search.step or search.version):
-        return True
-    memo = unpack(progress.memo if progress is not None else b"")
-    if search.version and search.version != (memo.version or row.version):
-        return False
-    if search.step and not (memo.history and fnmatchcase(memo.history[-1].step, search.step)):
-        return False
-    return progress.reason.startswith(search.reason) if progress is not None else not search.reason

@@ -61,8 +61,9 @@ async def test_search_by_state_key_time_and_text(bench: Bench) -> None:
 
 
 async def test_pages_over_one_flow_and_over_all_show_every_message_once(bench: Bench) -> None:
-    made = [(flow, await bench.put(flow, b"{}")) for flow in ("orders", "ledger") for _ in range(5)]
-    expected = sorted([*made, *(("slips", id) for flow, id in made if flow == "ledger")])
+    flows = ("orders", "ledger", "orders", "orders", "ledger", "ledger", "orders", "ledger")
+    newest = reversed([(flow, await bench.put(flow, b"{}")) for flow in flows])
+    expected = [(name, id) for flow, id in newest for name in (("ledger", "slips") if flow == "ledger" else (flow,))]
     for limit in (1, 2, 3, 5, 7, 50):
         for flow in ("", "orders"):
             seen: list[tuple[str, str]] = []
@@ -74,7 +75,19 @@ async def test_pages_over_one_flow_and_over_all_show_every_message_once(bench: B
                 before = page.next
                 if not before:
                     break
-            assert sorted(seen) == [pair for pair in expected if flow in ("", pair[0])]
+            assert seen == [pair for pair in expected if flow in ("", pair[0])], "newest first over all flows"
+
+
+async def test_a_page_that_looked_far_enough_says_where_to_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dovetail.control.searching.MOST_LOOKS", 3)
+    made = [await bench.put(flow, b"{}") for _ in range(70) for flow in ("orders", "ledger")]
+    pages, before, seen = 0, "", []
+    while pages == 0 or before:
+        page = await bench.control.messages(Search(limit=20, before=before, reason=""))
+        seen += [(line.id, line.flow) for line in page.messages]
+        pages, before = pages + 1, page.next
+    assert len(seen) == len(set(seen)) == 70 + 2 * 70
+    assert list(dict.fromkeys(id for id, _ in seen)) == made[::-1]
 
 
 async def test_a_journey_without_its_steps_says_why_and_hides_credentials(bench: Bench, history: Memo) -> None:
@@ -154,8 +167,9 @@ async def test_wrong_questions_are_answered_with_what_to_write(bench: Bench) -> 
         await bench.control.messages(Search(flow="order"))
     with pytest.raises(Refused, match="limit must be"):
         await bench.control.messages(Search(limit=0))
-    with pytest.raises(Refused, match="no page's end"):
-        await bench.control.messages(Search(flow="orders", before="orders:x"))
+    for wrong in ("orders:x", "orders:-1", "orders:0", f"orders:{2**63}"):
+        with pytest.raises(Refused, match="no page's end"):
+            await bench.control.messages(Search(flow="orders", before=wrong))
     assert set(ASKED) >= {"pending", "done", "dead", "discarded", "in_doubt"}
 
 
