@@ -39,7 +39,7 @@ class Effects:
             raise Rejected(known.message, code=known.refusal)
         call = Call(
             message=message, key=key, args=args or {}, timeout=timeout or journey.version.policy.call_timeout,
-            attempt=journey.attempt, trace=traceparent(message, key),
+            attempt=journey.attempt, trace=self._trace(message, key, journey),
         )  # fmt: skip
         doubtful = known is not None and known.state in DOUBTFUL
         if doubtful and operation.repeat is Repeat.NONE and journey.version.policy.unsafe == "park":
@@ -83,7 +83,7 @@ class Effects:
             raise
         finally:
             seconds = self._engine.clock.monotonic() - started
-            self._engine.observer.effect(self._flow.name, step, operation.target, message, call.trace, seconds, outcome)
+            self._engine.observer.effect(self._flow.name, step, operation.target, call, seconds, outcome)
         self._engine.hook("after_send_before_record")
         self._record(journey, key, step, branch, operation, call, reply)
         self._flow.sagas.done(journey, pledge, reply)
@@ -123,6 +123,9 @@ class Effects:
         )  # fmt: skip
         self._flow.touch(journey)
 
+    def _trace(self, message: Message, key: str, journey: Journey) -> str:
+        return traceparent(message, key, journey.attempt, self._engine.clock.now_ms())
+
     def _recorded(self, effect: Effect) -> Reply:
         return Reply(effect.body, codec=self._engine.codecs.by_name(effect.codec), status=effect.status)
 
@@ -150,7 +153,7 @@ class Effects:
             else:
                 call = Call(
                     message=message, key=key, args=args[n] if args else {}, attempt=journey.attempt,
-                    timeout=timeout or journey.version.policy.call_timeout, trace=traceparent(message, key),
+                    timeout=timeout or journey.version.policy.call_timeout, trace=self._trace(message, key, journey),
                 )  # fmt: skip
                 calls[key] = (journey, call)
                 if sagas is not None:
@@ -185,9 +188,7 @@ class Effects:
         seconds = self._engine.clock.monotonic() - started
         for key, (journey, call) in calls.items():
             state = self._written(journey, step, branch, sink, call, answers[key], pledges.get(key))
-            self._engine.observer.effect(
-                self._flow.name, step, sink.target, call.message, call.trace, seconds, state
-            )  # fmt: skip
+            self._engine.observer.effect(self._flow.name, step, sink.target, call, seconds, state)
         if not sink.repeat.safe:
             await self._engine.writer.barrier()
         return answers

@@ -132,9 +132,10 @@ def own_trace(message: Message) -> str:
     return f"{mark:0<16}{message.ref:016x}"
 
 
-def traceparent(message: Message, key: str) -> str:
-    """The W3C traceparent a call carries: the message's trace (its own if none came in), with the effect as the
-    span."""
+def traceparent(message: Message, key: str, attempt: int, now_ms: int) -> str:
+    """The W3C traceparent an attempt carries: the message's trace (its own if none came in) and a span that no other
+    attempt has. The time tells those apart that count as one: after a pause, or again from 1 on after a redrive."""
     inbound = message.trace
     trace = inbound[3:35] if inbound else own_trace(message)
-    return f"00-{trace}-{key[:16]}-01"
+    span = blake2b(f"{key}\x1f{attempt}\x1f{now_ms}".encode(), digest_size=8).hexdigest()
+    return f"00-{trace}-{span}-{inbound[53:55] if inbound else '01'}"

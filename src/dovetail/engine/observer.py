@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dovetail.message import Message
+from dovetail.sdk import Call
 from dovetail.store.base import State
 
 
@@ -24,11 +25,8 @@ class Observer:
     def failed(self, flow: str, step: str, code: str, message: Message, error: Exception) -> None:
         """An attempt failed; `code` is the error's."""
 
-    def effect(
-        self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
-    ) -> None:
-        """A call on an outside system ended as `done`, `failed` or `in_doubt`; `trace` is the traceparent it
-        carried."""
+    def effect(self, flow: str, step: str, target: str, call: Call, seconds: float, outcome: str) -> None:
+        """An attempt of an effect on an outside system ended as `done`, `failed` or `in_doubt`."""
 
     def breaker(self, target: str, state: str) -> None:
         """A target's breaker went `closed`, `open` or `half_open`."""

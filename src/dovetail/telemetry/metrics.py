@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from dovetail.engine.observer import Observer
 from dovetail.message import Message
+from dovetail.sdk import Call
 from dovetail.store.base import State
 
 OTHER = "other"  # the label of everything beyond a cap
@@ -118,9 +119,7 @@ class Metrics(Observer):
     def failed(self, flow: str, step: str, code: str, message: Message, error: Exception) -> None:
         self.flows[flow].failed[step, code].n += 1
 
-    def effect(
-        self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
-    ) -> None:
+    def effect(self, flow: str, step: str, target: str, call: Call, seconds: float, outcome: str) -> None:
         self.effects[target, outcome].observe(seconds)
 
     def breaker(self, target: str, state: str) -> None:

@@ -1,8 +1,9 @@
 """Spans for journeys and effects, exported over OTLP when the usual environment variables ask for it.
 
-A message's journey is one span, made when it ends; each call on an outside system is a span beneath it, under the very
-ids that the call carried in its `traceparent`, so what the target traces hangs beneath ours. An inbound context is
-the journey's parent; without one the trace is named after the message.
+A message's journey is one span, made when it ends; each attempt of a call on an outside system is a span beneath it,
+under the very ids that the attempt carried in its `traceparent`, so what the target traces hangs beneath ours. The
+effect key, which all attempts of a call share, is its attribute `dovetail.effect`. An inbound context is the journey's
+parent; without one the trace is named after the message.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.clock import Clock
+from dovetail.engine.journey import own_trace
 from dovetail.engine.observer import Observer
 from dovetail.message import Message
+from dovetail.sdk import Call
 from dovetail.store.base import State
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def journey_context(message: Message) -> TraceContext:
     inbound = parse(message.trace)
     span_id = _named(f"journey\x1f{message.id}", 8)
     if inbound is None:
-        return TraceContext(_named(message.id, 16), span_id, True)
+        return TraceContext(int(own_trace(message), 16), span_id, True)
     return TraceContext(inbound.trace_id, span_id, inbound.sampled)
 
 
@@ -73,15 +76,13 @@ class Tracing(Observer):
         fields = {"dovetail.flow": flow, "messaging.message.id": message.id, "dovetail.state": state.word}
         self._span(flow, own, parse(message.trace), seconds, state is State.DEAD, fields)
 
-    def effect(
-        self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
-    ) -> None:
-        own = parse(trace)
+    def effect(self, flow: str, step: str, target: str, call: Call, seconds: float, outcome: str) -> None:
+        own, message = parse(call.trace), call.message
         if own is None:
             return
-        fields = {
+        fields: dict[str, str | int] = {
             "dovetail.flow": flow, "dovetail.step": step, "peer.service": target, "messaging.message.id": message.id,
-            "dovetail.outcome": outcome,
+            "dovetail.outcome": outcome, "dovetail.effect": call.key, "dovetail.attempt": call.attempt,
         }  # fmt: skip
         self._span(f"{flow} {step}", own, journey_context(message), seconds, outcome != "done", fields, call=True)
 
@@ -91,7 +92,7 @@ class Tracing(Observer):
 
     def _span(
         self, name: str, own: TraceContext, parent: TraceContext | None, seconds: float, failed: bool,
-        fields: Mapping[str, str], call: bool = False,
+        fields: Mapping[str, str | int], call: bool = False,
     ) -> None:  # fmt: skip
         from opentelemetry.trace import SpanKind, Status, StatusCode
 

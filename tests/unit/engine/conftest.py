@@ -137,9 +137,7 @@ class Watch(Observer):
     def failed(self, flow: str, step: str, code: str, message: Message, error: Exception) -> None:
         self._note(f"failed:{code}")
 
-    def effect(
-        self, flow: str, step: str, target: str, message: Message, trace: str, seconds: float, outcome: str
-    ) -> None:
+    def effect(self, flow: str, step: str, target: str, call: Call, seconds: float, outcome: str) -> None:
         self.effects.append((step, outcome))
         self._note(f"effect:{outcome}")
 

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dovetail.errors import Retry
 from dovetail.message import Message
+from dovetail.sdk import Call
 from dovetail.store.base import State
 from dovetail.telemetry import Metrics, Page
 from dovetail.telemetry.metrics import JOURNEY, MOST_CODES, OTHER
@@ -37,7 +38,7 @@ def test_everything_an_operator_counts_is_on_the_page() -> None:
     metrics.ended("orders", MESSAGE, State.DISCARDED, 0.001)
     metrics.step("orders", "map", 0.002, 50)
     metrics.failed("orders", "call-erp", "retry", MESSAGE, Retry("no"))
-    metrics.effect("orders", "call-erp", "erp", MESSAGE, "", 0.03, "in_doubt")
+    metrics.effect("orders", "call-erp", "erp", Call(MESSAGE, "k"), 0.03, "in_doubt")
     metrics.breaker("erp", "open")
     metrics.commit(0.004, 4, 2)
     metrics.store(False, "disk full")

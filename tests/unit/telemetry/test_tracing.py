@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dovetail.clock import SystemClock
 from dovetail.engine.journey import effect_key, traceparent
 from dovetail.message import Message
+from dovetail.sdk import Call
 from dovetail.store.base import State
 from dovetail.telemetry import Telemetry
 from dovetail.telemetry.tracing import TraceContext, Tracing, journey_context, parse, wanted
@@ -31,11 +32,15 @@ class Kept(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+def attempt_of(message: Message, attempt: int = 1, now_ms: int = 1000) -> Call:
+    key = effect_key("orders", message.id, "call-erp", "")
+    return Call(message, key, attempt=attempt, trace=traceparent(message, key, attempt, now_ms))
+
+
 def play(message: Message) -> dict[str, ReadableSpan]:
     kept = Kept()
     tracing = Tracing(SystemClock(), exporter=kept)
-    carried = traceparent(message, effect_key("orders", message.id, "call-erp", ""))
-    tracing.effect("orders", "call-erp", "erp", message, carried, 0.5, "done")
+    tracing.effect("orders", "call-erp", "erp", attempt_of(message), 0.5, "done")
     tracing.ended("orders", message, State.DEAD, 2.0)
     tracing.close()
     return {span.name: span for span in kept.spans}
@@ -52,7 +57,7 @@ def test_the_callers_trace_holds_the_journey_and_the_journey_its_calls() -> None
     caller = parse(INBOUND)
     assert caller is not None
     journey, call = ids(spans["orders"]), ids(spans["orders call-erp"])
-    carried = parse(traceparent(message, effect_key("orders", "store-1f", "call-erp", "")))
+    carried = parse(attempt_of(message).trace)
     assert carried is not None
     assert journey == (caller.trace_id, journey_context(message).span_id, caller.span_id)
     assert call == (caller.trace_id, carried.span_id, journey[1])
@@ -65,14 +70,32 @@ def test_the_callers_trace_holds_the_journey_and_the_journey_its_calls() -> None
 
 
 def test_without_a_caller_both_spans_share_a_trace_of_their_own() -> None:
-    spans = play(Message(b"", id="store-2a"))
+    message = Message(b"", id="store-2a", ref=0x2A)
+    spans = play(message)
+    carried = parse(attempt_of(message).trace)
     journey, call = ids(spans["orders"]), ids(spans["orders call-erp"])
-    assert journey[0] == call[0]
+    assert carried is not None
+    assert journey[0] == call[0] == carried.trace_id, "the target's spans hang in the same trace"
     assert journey[2] is None
     assert call[2] == journey[1]
 
 
+def test_each_attempt_is_a_span_of_its_own_that_names_the_effect() -> None:
+    kept, message = Kept(), Message(b"", id="store-2a", ref=0x2A)
+    tracing = Tracing(SystemClock(), exporter=kept)
+    calls = [attempt_of(message), attempt_of(message, 2), attempt_of(message, 2, 5000)]  # the last after a pause
+    for call, outcome in zip(calls, ("failed", "failed", "done"), strict=True):
+        tracing.effect("orders", "call-erp", "erp", call, 0.5, outcome)
+    tracing.close()
+    assert len({ids(span)[1] for span in kept.spans}) == 3
+    assert len({ids(span)[::2] for span in kept.spans}) == 1, "one trace, one parent"
+    told = [span.attributes or {} for span in kept.spans]
+    assert {found["dovetail.effect"] for found in told} == {calls[0].key}
+    assert [found["dovetail.attempt"] for found in told] == [1, 2, 2]
+
+
 def test_a_caller_who_does_not_sample_is_followed() -> None:
+    assert attempt_of(Message(b"", id="store-3", trace=INBOUND[:-2] + "00")).trace.endswith("-00")
     assert play(Message(b"", id="store-3", trace=INBOUND[:-2] + "00")) == {}
 
 
