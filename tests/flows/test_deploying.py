@@ -126,6 +126,42 @@ def test_waiting_messages_can_be_taken_along(shop: Shop) -> None:
     assert len(shop.target.bodies("/create")) == 2
 
 
+def test_waiting_messages_that_were_left_behind_can_be_taken_along_later(shop: Shop) -> None:
+    shop.closed = {"/invoice"}
+    shop.send(1, 2, customer="ada")
+    shop.waiting(1)
+    shop.write(2)
+    shop.deploy()
+    plan = shop.deploy(plan=True, move=True)
+    assert (plan["change"], {(line["version"], line["fate"]) for line in plan["waiting"]}) == ("same", {(1, "moves")})
+    until("they are taken along", lambda: shop.deploy(move=True)["waiting"] == [])  # not in the middle of an attempt
+    shop.closed = set()
+    assert shop.invoiced(1, 2) == {1: 2, 2: 2}
+    assert len(shop.target.bodies("/create")) == 2
+
+
+def test_a_canary_gets_another_share_and_one_that_was_rolled_back_begins_again(shop: Shop) -> None:
+    shop.write(2)
+    shop.deploy(percent=10)
+    answer = shop.server.ask("POST", "/api/deploy", {"by": "test", "move": True})
+    assert answer["notes"] == [
+        "the canary of orders, version 2, takes new messages only: promote it, then move the others"
+    ]
+    plan = shop.deploy(percent=40, keys=["vip"])
+    assert (plan["change"], plan["version"], plan["next"], plan["percent"]) == ("changed", 1, 2, 40)
+    assert shop.roles() == {1: "current", 2: "canary"}
+    shop.send(1, customer="vip")
+    assert shop.invoiced(1) == {1: 2}
+    shop.decide("rollback")
+    assert shop.roles() == {1: "current"}
+    shop.deploy(percent=5)
+    assert shop.roles() == {1: "current", 2: "canary"}
+    shop.decide("promote")
+    answer = shop.server.ask("POST", "/api/deploy", {"by": "test", "percent": 5})
+    assert [note[:16] for note in answer["notes"]] == ["nothing to share"]
+    assert shop.roles() == {2: "current"}
+
+
 def test_a_step_that_was_renamed_keeps_what_it_has_done(shop: Shop) -> None:
     shop.closed = {"/invoice"}
     shop.send(1)

@@ -34,11 +34,12 @@ def deploy(
     plan
         Only say what would change.
     canary
-        The new versions take only this share of the new messages: 10%. Messages of one key stay together.
+        The new versions take only this share of the new messages: 10%. Messages of one key stay together. When no
+        text was changed, canaries that run get this share.
     canary_keys
         The new versions take the messages of these keys.
     move
-        Take waiting messages along as far as they can go on on the new version.
+        Take waiting messages along as far as they can go on on the new version; also later, when the text is the same.
     step
         A step of the old version and the one that stands for it in the new one: call:erp.create=call:erp.put.
     by
@@ -158,11 +159,13 @@ def _told(answer: DeployAnswer, as_json: bool) -> None:
     if as_json:
         write_json(answer)
         return
-    lines = [text for plan in answer.flows if plan.change != "same" for text in _plan(plan, answer.deployed)]
+    shown = [plan for plan in answer.flows if plan.change != "same" or plan.waiting or plan.more]
+    lines = [text for plan in shown for text in _plan(plan, answer.deployed)]
     if answer.connections:
         lines.append(Text(f"connections opened anew: {', '.join(map(line, answer.connections))}"))
     same = sum(plan.change == "same" for plan in answer.flows)
     lines.append(Text(f"{same} flow{'' if same == 1 else 's'} unchanged", "dim"))
+    lines += [Text(line(note), "yellow") for note in answer.notes]
     if answer.moved:
         lines.append(Text(f"{answer.moved:,} waiting messages taken along", "green"))
     lines.append(

@@ -68,13 +68,20 @@ class Deploying:
         before = self._hand.application()
         running = {flow.name: flow for flow in before.flows} if before is not None else {}
         plans = [await self._flow(flow, running.get(flow.name)) for flow in candidate.flows]
+        edited = any(plan.change in ("new", "changed") for plan in plans)
+        notes = [
+            note for plan, flow in zip(plans, candidate.flows, strict=True) if plan.change == "same"
+            for note in await self._again(plan, flow, edited)
+        ]  # fmt: skip
+        if (self._order.percent or self._order.keys) and not any(plan.percent or plan.keys for plan in plans):
+            notes.append("nothing to share: each flow has one text; change a flow's, and deploy it as a canary")
         gone = sorted(running.keys() - {flow.name for flow in candidate.flows})
         plans += [FlowPlan(name, "removed", running[name].current.number) for name in gone]
         old = before.connections if before is not None else {}
         anew = [
             name for name, made in candidate.connections.items() if before is not None and old.get(name) is not made
         ]
-        return DeployAnswer(plans, connections=anew)
+        return DeployAnswer(plans, connections=anew, notes=notes)
 
     def _check_steps(self, candidate: Application) -> None:
         known = {step for flow in candidate.flows for step in places_of(flow.current.steps)}
@@ -98,6 +105,25 @@ class Deploying:
         elif moves:
             plan.change = "source"
         return plan
+
+    async def _again(self, plan: FlowPlan, wanted: FlowDefinition, edited: bool) -> list[str]:
+        """A flow whose text is the same: another share of its newest version, if no other flow was `edited` (the order
+        was then meant for that one), or messages that were left behind. What to do where neither is possible."""
+        order, name, canary = self._order, plan.flow, wanted.canary
+        place = places(self._store).get(name)
+        known = self._store.register.versions(place.number) if place is not None else []
+        newest = next((number for number, text, _ in known if text == wanted.text), plan.version)
+        if (order.percent or order.keys) and newest != plan.version and not edited:
+            self._shares(plan, False)
+            plan.change, plan.next = "changed", newest
+        elif canary is not None:
+            word = "takes new messages only: promote it, then move the others" if order.move else "stays as it is"
+            return [f"the canary of {name}, version {canary.version.number}, {word}"]
+        elif order.move:
+            await self._look(plan, wanted)
+            if not (plan.waiting or plan.more):
+                return [f"nothing of {name} waits on another version"]
+        return []
 
     def _shares(self, plan: FlowPlan, moves: bool) -> bool:
         order = self._order
@@ -138,11 +164,11 @@ class Deploying:
         for plan in answer.flows:
             flow = numbered.get(plan.flow)
             if flow is not None:
-                plan.next = flow.current.number
+                plan.next = plan.next or flow.current.number
                 if plan.percent or plan.keys:
                     decision = Decision(flow.text, plan.version, plan.next, plan.percent, plan.keys)
                     marks[decision_mark(plan.flow)] = msgspec.msgpack.encode(decision)
-            if plan.change != "same":
+            if plan.change != "same" or plan.waiting:
                 number = register.names("flow").get(plan.flow, 0)
                 audit.append(("deployed", number, plan.version, plan.next, plan.percent, plan.keys, self._order.by))
         await changed(self._control, Work(marks=marks, audit=audit))
@@ -153,7 +179,7 @@ class Deploying:
         flows = {flow.name: flow for flow in running.flows} if running is not None else {}
         moved = 0
         for plan in answer.flows:
-            if plan.change != "changed":
+            if plan.change != "changed" and not (plan.waiting or plan.more):
                 continue
             place, before = places(self._store)[plan.flow], 0
             older = [number for number, _, _ in self._store.register.versions(place.number) if number != plan.next]

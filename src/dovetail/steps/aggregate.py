@@ -10,6 +10,7 @@ from dovetail.sdk import (
     Build,
     Context,
     Duration,
+    Expression,
     Group,
     Message,
     Rejected,
@@ -48,8 +49,13 @@ class Aggregate(TakingStep):
         )  # fmt: skip
         idle: Duration | None = field(default=None, help="Complete that long after its last member.", example="30s")
         until: str | None = field(
-            default=None, kind="expression", help="Complete when this is true of the list of values so far.",
-            example="$sum(total) > 1000",
+            default=None, kind="expression", help="Complete when this is true of the list of values so far, or of what "
+            "`fold` made of them.", example="$sum(total) > 1000",
+        )  # fmt: skip
+        fold: str | None = field(
+            default=None, kind="expression", help="What `until` looks at in place of the list: made of this value and "
+            "of `$vars.so_far`, which it gave at the member before. A member then costs the same in a group of any "
+            "size.", example="$sum([$vars.so_far, total])",
         )  # fmt: skip
         take: str | None = field(
             default=None, kind="expression", help="What is kept of each message, in place of its body.",
@@ -68,11 +74,14 @@ class Aggregate(TakingStep):
             """A group that is never complete would only be given up when it is full."""
             if self.count is None and self.within is None and self.idle is None and self.until is None:
                 yield "by", "say when a group is complete: 'count', 'within', 'idle' or 'until'"
+            if self.fold is not None and self.until is None:
+                yield "fold", "only 'until' looks at it: write 'until', or leave it out"
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config, build)
         self._by = build.expression(config.by) if config.by is not None else None
         self._until = build.expression(config.until) if config.until is not None else None
+        self._fold = build.expression(config.fold) if config.fold is not None else None
         self._take = build.expression(config.take) if config.take is not None else None
         self._into = build.expression(config.into) if config.into is not None else None
         self._json, self._codec = build.codecs.by_name("json"), build.codecs.by_name(config.format)
@@ -106,6 +115,8 @@ class Aggregate(TakingStep):
         group, now = state.group(self.id, key, message), state.now()
         head = group.value or {"count": 0, "bytes": 0, "since": now}
         head = {**head, "count": head["count"] + 1, "bytes": head["bytes"] + size}
+        if self._fold is not None:
+            head["so_far"] = self._folded(self._fold, head, kept)
         why = self._why(head, group, kept)
         if why:
             self._complete(state, group, why, [*(member for _, member in group.members()), kept])
@@ -124,11 +135,21 @@ class Aggregate(TakingStep):
         """Why the group is complete with this one, or nothing."""
         if self.config.count is not None and head["count"] >= self.config.count:
             return "count"
-        if self._until is not None:
-            values = [member.value for _, member in group.members()] if head["count"] > 1 else []
-            if self._until.test(kept.with_value([*values, kept.value], self._json)):
-                return "until"
+        if self._until is not None and self._until.test(kept.with_value(self._so_far(head, group, kept), self._json)):
+            return "until"
         return "full" if head["count"] >= self.config.most or head["bytes"] >= self.config.max_bytes else ""
+
+    def _so_far(self, head: dict[str, Any], group: Group, kept: Message) -> Any:
+        """What `until` looks at: what was folded, or the whole list, which is read for it."""
+        if self._fold is not None:
+            return head["so_far"]
+        return [*(member.value for _, member in group.members()), kept.value] if head["count"] > 1 else [kept.value]
+
+    def _folded(self, fold: Expression, head: dict[str, Any], kept: Message) -> Any:
+        value = fold.evaluate(kept.with_var("so_far", head["so_far"]) if "so_far" in head else kept)
+        if value is UNDEFINED:
+            raise Rejected(f"nothing is carried on: {excerpt(self.config.fold)} gives nothing", code="fold")
+        return value
 
     def _due(self, since: int, now: int) -> int | None:
         times = []

@@ -41,6 +41,7 @@ def test_everything_in_it_can_be_loaded_and_says_what_it_is(kind: Any, name: str
 
 
 NEEDS = {
+    "aggregate.fold": {"until": "$ > 1000"},
     "aggregate": {"count": 1},
     "claim_check": {"action": "out"},
     "claim_check.leave": {"action": "in"},

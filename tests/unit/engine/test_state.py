@@ -14,6 +14,7 @@ import pytest
 from dovetail.catalog import Catalog
 from dovetail.control.live import Live
 from dovetail.engine.memo import pack
+from dovetail.engine.state import Remembered
 from dovetail.errors import Unavailable
 from dovetail.sdk import Rejected, Retry, Step, Waiting
 from dovetail.store.base import State, Work
@@ -117,6 +118,23 @@ async def test_a_condition_on_the_group_and_a_mapping_that_fails(rig: Any) -> No
     [dead] = [row for row, progress in rig.rows("f").values() if progress.state is State.DEAD]
     assert json.loads(rig.store.journal.original(dead.seq)) == [{"k": 1, "n": 4}, {"k": 1, "n": 7}]
     assert rig.check("f") == {"done": 2, "dead": 1}
+
+
+async def test_what_is_folded_outlives_crashes_and_reads_the_list_once(
+    any_rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, reads, members = any_rig, list[str](), Remembered.members
+    monkeypatch.setattr(Remembered, "members", lambda group: (reads.append(group.key), members(group))[1])
+    seen = Seen(rig)
+    rig.flow("f", step(aggregate="k", take="n", fold="$sum([$vars.so_far, $])", until="$ >= 100"), seen.step)
+    await rig.start()
+    for first in (1, 6):
+        await rig.put("f", *({"k": "a", "n": n * 5} for n in range(first, first + 5)), {"k": "b", "n": "no number"})
+        await rig.ended("f", 6 if first == 1 else 14)
+        await rig.restart()
+    assert seen.values == [[5, 10, 15, 20, 25, 30], [35, 40, 45]]
+    assert reads == ["a", "a"]
+    assert rig.check("f") == {"done": 12, "dead": 2}
 
 
 async def test_a_member_that_cannot_be_taken_in_fails_alone(rig: Any) -> None:

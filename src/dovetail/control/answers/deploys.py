@@ -50,12 +50,14 @@ class FlowPlan(Struct):
 
 
 class DeployAnswer(Struct):
-    """What a deploy does, or did (`deployed`). `connections` are opened anew; `moved` counts messages."""
+    """What a deploy does, or did (`deployed`). `connections` are opened anew; `moved` counts messages. `notes` say what
+    of the order changes nothing, and what to do instead."""
 
     flows: list[FlowPlan]
     connections: list[str] = []
     deployed: bool = False
     moved: int = 0
+    notes: list[str] = []
 
 
 class VersionOrder(Struct, forbid_unknown_fields=True):
