@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from shlex import quote
 
 from rich.text import Text
 
@@ -37,7 +38,7 @@ def new(folder: Path, /, *, name: str = "", json: bool = False) -> int:
         write_json({"project": called, "folder": str(folder), "files": sorted(map(str, written))})
         return 0
     lines = [Text(tame(str(path))) for path in sorted(written)]
-    write(*lines, Text(f"\nNext: cd {tame(str(folder))} && dovetail check && dovetail run"), whole=True)
+    write(*lines, Text(f"\nNext: cd {tame(quote(str(folder)))} && dovetail check && dovetail run"), whole=True)
     return 0
 
 

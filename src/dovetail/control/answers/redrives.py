@@ -9,7 +9,7 @@ from msgspec import Struct
 from dovetail.control.answers.messages import Search
 
 
-class RedriveOrder(Struct, forbid_unknown_fields=True):
+class RedriveOrder(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Which dead letters to take up again: by `ids` (`id`, or `flow:id`), or those that `search` finds (oldest first,
     up to `limit`).
 
