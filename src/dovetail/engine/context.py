@@ -12,6 +12,7 @@ from dovetail.engine.journey import Journey, effect_key, place
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import Effect, meta_of, pack_meta
 from dovetail.engine.policies.retry import exhausted
+from dovetail.engine.priority import said
 from dovetail.engine.state import RunState
 from dovetail.sdk import Context, Log, Message, Operation, Outcome, Reply, Saga, Sink, State
 from dovetail.store.base import Entry
@@ -76,6 +77,7 @@ class RunContext:
         entry = Entry(
             stream=engine.stream(f"topic:{topic}"), at=now, version=0,
             meta=pack_meta(meta_of(message, parent=message.id, origin=key)), body=message.body, key=message.key,
+            priority=journey.priority,
         )  # fmt: skip
         if journey.outbox is None:
             journey.outbox = []
@@ -111,7 +113,7 @@ class RunContext:
                     )
                 ),
                 key=f"{PARTS}{part.key}" if part.key is not None and part.key != message.key else None,
-                parent=journey.seq, start=start,
+                parent=journey.seq, start=start, priority=said(journey.priority, flow.sorts),
             )
             for index, part in enumerate(parts)
         ]  # fmt: skip

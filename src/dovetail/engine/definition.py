@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
-from dovetail.sdk import Checker, Connection, Expression, Source, Step
+from dovetail.sdk import Checker, Connection, Expression, Message, Source, Step
 from dovetail.store.base import Keeping
 
 
@@ -53,6 +53,7 @@ class FlowVersion:
     key: Expression | None = None
     dedupe: Expression | None = None
     contract: Checker | None = None
+    priority: Callable[[Message], int] | None = None  # 1 urgent, 2 normal, 3 background
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Effects:
             raise doubt("it may have been done, and doing it again would be a second effect")
         target = self._engine.targets[operation.target]
         repeat = known is not None or journey.attempt > 1
-        await target.admit(repeat)
+        await target.admit(repeat, journey.rank)
         pledge = self._flow.sagas.pledge(journey, key, step, branch, saga)
         started = self._engine.clock.monotonic()
         outcome = "cancelled"
@@ -168,7 +168,7 @@ class Effects:
     ) -> dict[str, Outcome]:  # fmt: skip
         target = self._engine.targets[sink.target]
         repeat = any(journey.attempt > 1 for journey, _ in calls.values())
-        await target.admit(repeat)
+        await target.admit(repeat, min(journey.rank for journey, _ in calls.values()))
         sagas, pledges = self._flow.sagas, dict[str, Pledge | None]()
         for key, (again, saga) in bound.items():
             pledges[key] = sagas.pledge(calls[key][0], key, step, again, saga)

@@ -229,6 +229,7 @@ class Engine:
         self.open_doors = False
         await self._stop_sources()
         self.dispatching = False
+        self.targets.dismiss()
         self.hook("during_drain")
         deadline = self.clock.monotonic() + seconds
         while self._tasks and self.failure is None:  # what ends may start something: the rest of a batch, a commit

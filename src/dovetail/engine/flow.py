@@ -7,7 +7,6 @@ order when there is room, so a million pending messages cost no more memory than
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from dovetail.engine.intake import check
 from dovetail.engine.journey import Journey
 from dovetail.engine.lanes import PARTS, Lanes
 from dovetail.engine.memo import Memo, Meta, message_id, unpack, unpack_meta
+from dovetail.engine.overtaking import Overtaking
+from dovetail.engine.priority import LAST, RANK, Ready
 from dovetail.engine.saga import Sagas
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
@@ -46,13 +47,14 @@ class FlowRun:
         self.reads_topic = definition.source is not None and definition.source.topic is not None
         self.versions = versions_of(definition, engine.observer, engine.clock)
         self.active: dict[int, Journey] = {}  # every journey in memory, by journal number
-        self.ready: deque[Journey] = deque()
+        self.ready = Ready()
         self.running = 0
         self.cursor = 0  # fed up to this journal number
         self.behind = True  # whether fresh messages beyond the cursor may be on disk
         self.claimed = 0  # flushed claim
         self.asked = 0  # claim that is on its way to the disk
         self.lanes = Lanes(self._hold, self.load_held)
+        self.overtaking = Overtaking(self)
         self.effects = Effects(self)
         self.sagas = Sagas(self)
         self.settle = Settler(self)
@@ -62,6 +64,7 @@ class FlowRun:
         self._fetching = False  # a very large body is being read for the feeder
         self._pumping = False
         self._gate: asyncio.TimerHandle | None = None
+        self._gate_rank = 0  # messages of this rank and below are held back by the gate
         self.gated_by: str | None = None  # the target that holds the flow back
         self.pauses = 0  # messages paused since the last one got through
         self._expecting = False
@@ -74,10 +77,13 @@ class FlowRun:
     def arrive(self, arrived: Sequence[tuple[Entry, Message | None]]) -> None:
         """Entries of the stream that were just flushed, in order."""
         if self.behind:
+            self.overtaking.arrived([entry for entry, _ in arrived])
+            self.pump_soon()
             return
         for entry, message in arrived:
             if self.full():
                 self.behind = True
+                self.overtaking.arrived([entry for entry, _ in arrived])
                 break
             if entry.seq <= self.cursor:
                 continue  # the feeder was quicker
@@ -86,6 +92,12 @@ class FlowRun:
             if journey is not None:
                 self.feed(journey)
         self.pump_soon()
+
+    @property
+    def sorts(self) -> bool:
+        """Whether its text says how urgent messages are."""
+        current, canary = self.versions.current.version, self.versions.canary
+        return current.priority is not None or (canary is not None and canary.version.priority is not None)
 
     def full(self) -> bool:
         """Whether the window takes no more."""
@@ -180,6 +192,10 @@ class FlowRun:
         journey = Journey(entry.seq, entry.at, message, version, key=key, start=start, parent=entry.parent)
         journey.memo = memo
         journey.floating, journey.emitted = not entry.version, emitted
+        journey.priority = entry.priority
+        if self.reads_topic and version.version.priority is not None and not entry.start:
+            journey.priority = version.version.priority(message)
+        journey.rank = RANK[journey.priority]
         if progress is not None:
             journey.recorded = True
             journey.attempt = progress.attempt + 1
@@ -237,11 +253,23 @@ class FlowRun:
         self.adopt(journey)
         if journey.key is None or self.lanes.offer(journey):
             self.ready.append(journey)
+        else:
+            self._lift(journey.key)
+
+    def _lift(self, key: str) -> None:
+        """A message that may be more urgent has come to the end of a lane: its head is as urgent."""
+        head = self.active.get(self.lanes.head(key))
+        if head is not None:
+            rank = head.rank
+            if self.lanes.inherit(head):
+                self.ready.lift(head, rank)
 
     def forget(self, journey: Journey) -> None:
         """The journey leaves memory."""
         if self.active.get(journey.seq) is journey:
             del self.active[journey.seq]
+            if self.overtaking:
+                self.overtaking.forget(journey.seq)
             size = journey.message.size if self.active else self._bytes
             self._bytes -= size
             self.engine.in_memory -= size
@@ -250,7 +278,8 @@ class FlowRun:
 
     def refill(self) -> None:
         """Read the next fresh messages while there is room for a good batch of them."""
-        while self.behind and not self._fetching and len(self.active) <= self.window // 2 and not self.full_of_bytes():
+        self.overtaking.look()
+        while self.behind and not self._fetching and self._has_room():
             rows = self.engine.store.journal.after(
                 self.number, self.stream, self.cursor, self.window // 2, self.window_bytes // 2
             )
@@ -266,9 +295,14 @@ class FlowRun:
                 self.claim(row.seq + self.claim_ahead)
             self.load_unread()
 
+    def _has_room(self) -> bool:
+        """Whether there is room for a good batch of the backlog. Those that overtake it do not count: they leave it its
+        share."""
+        return len(self.active) - len(self.overtaking) <= self.window // 2 and not self.full_of_bytes()
+
     def _refilled(self, row: Row) -> None:
         self.cursor = row.seq
-        journey = self.fresh(row) if row.seq not in self.active else None
+        journey = self.fresh(row) if row.seq not in self.active and not self.overtaking.took(row.seq) else None
         if journey is not None:
             self.feed(journey)
 
@@ -276,7 +310,10 @@ class FlowRun:
         """Read a very large body beside the event loop; those behind it wait for their turn."""
         try:
             row.body = await self.engine.store.journal.fetch(row)
-            self._refilled(row)
+            if self.engine.store.progress.get(self.number, row.seq) is None:
+                self._refilled(row)
+            else:  # it has overtaken meanwhile
+                self.cursor = row.seq
         except StoreError as error:  # its file is gone or cannot be read: a dead letter, and the others go on
             self.cursor = row.seq
             self.settle.unloadable(row, Progress(self.number, row.seq, State.FRESH, row.at, attempt=1), unloaded(error))
@@ -322,6 +359,7 @@ class FlowRun:
             holds, offered = self.lanes.holds(key), self.offered()
             await self.engine.writer.barrier()
             rows = self.engine.store.progress.held(self.number, key, most)
+            offered = self.overtaking.offered(key, rows, offered)
             if not rows and holds == self.lanes.holds(key):
                 break  # otherwise one was put behind this lane meanwhile, and may not be on disk yet
             if rows and (offered is None or rows[0].seq <= offered):
@@ -369,8 +407,11 @@ class FlowRun:
             self.adopt(journey)
             journey.held = False
             if journey.key is None or self.lanes.offer(journey, keep=False):
+                self.lanes.inherit(journey)
                 self.engine.writer.put(journey.row(self.number, State.RUNNING, now))
                 begun.append(journey)
+            else:
+                self._lift(journey.key)
         await self.engine.writer.barrier()
         try:
             self.engine.hook("after_retry_claim")
@@ -424,7 +465,7 @@ class FlowRun:
     def pump(self) -> None:
         """Start batches while there is something ready and somebody free."""
         self._pumping = False
-        if not self.engine.dispatching or self._gate is not None or not self.engine.writer.available:
+        if not self.engine.dispatching or self._worst() < 0 or not self.engine.writer.available:
             return
         limit = self.limit()
         while self.ready and self.running < limit:
@@ -435,15 +476,22 @@ class FlowRun:
             self.engine.spawn(self.run(batch))
         if self.behind and not self.engine.recovering:
             self.refill()
-            if self.ready and self.running < limit and self.ready[0].seq <= self.claimed:
+            ready = self.ready.turn(self._worst())
+            if ready and self.running < limit and ready[0].seq <= self.claimed:
                 self.pump_soon()
 
+    def _worst(self) -> int:
+        """The last rank that may run now."""
+        return LAST if self._gate is None else self._gate_rank - 1
+
     def _next_batch(self, room: int) -> list[Journey]:
-        """Ready messages of one version and one starting step, all of them claimed."""
-        ready = self.ready
+        """Ready messages of one priority, one version and one starting step, all of them claimed."""
+        ready = self.ready.turn(self._worst())
+        if ready is None:
+            return []
         batch: list[Journey] = []
         first = ready[0]
-        most = min(room, self.batch)
+        most = min(room, self.batch, self.ready.most(first.rank))
         while ready and len(batch) < most:
             journey = ready[0]
             if journey.version is not first.version or journey.start != first.start:
@@ -455,6 +503,7 @@ class FlowRun:
                 break
             journey.busy, journey.last = True, None
             batch.append(ready.popleft())
+        self.ready.took(first.rank, len(batch))
         return batch
 
     async def run(self, batch: list[Journey]) -> None:
@@ -513,8 +562,10 @@ class FlowRun:
 
     # --- holding back -----------------------------------------------------------------------------------------
 
-    def gate(self, journey: Journey, target: str | None, seconds: float) -> None:
-        """A target cannot be called now: nothing more is begun until it may be, and no attempt is lost."""
+    def gate(self, journey: Journey, target: str | None, seconds: float, rank: int = 0) -> None:
+        """A target cannot be called now: nothing more of this rank and those below is begun until it may be, and no
+        attempt is lost."""
+        self._gate_rank = rank if self._gate is None else min(self._gate_rank, rank)
         journey.message = journey.message.with_body(journey.message.body)  # whatever a step did to the value is undone
         self.ready.appendleft(journey)
         self.gated_by = target or self.gated_by
@@ -544,7 +595,7 @@ class FlowRun:
         """What is in memory now."""
         return {
             "in_memory": len(self.active), "ready": len(self.ready), "running": self.running,
-            "lanes": len(self.lanes), "waiting_for": self.gated_by,
+            "lanes": len(self.lanes), "waiting_for": self.gated_by, "priorities": self.ready.counts(),
         }  # fmt: skip
 
     async def load(self, progress: Progress) -> Journey | None:

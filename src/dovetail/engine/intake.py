@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dovetail.engine.definition import FlowVersion
 from dovetail.engine.journey import origin_of
 from dovetail.engine.memo import Attempt, Memo, message_id, meta_of, pack, pack_meta, plain, readable
+from dovetail.engine.priority import UNSAID, said
 from dovetail.engine.writer import Landed
 from dovetail.errors import Refused, Rejected, Unavailable
 from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt, Threads
@@ -291,6 +292,7 @@ def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | N
         meta=pack_meta(meta_of(message, origin=message.origin)), body=body, key=message.key,
         dedupe=(flow.stream, dedupe) if dedupe is not None else None,
         body_hash=body_hash(body) if dedupe is not None and len(body) <= flow.engine.store.large else b"",
+        priority=version.priority(message) if version.priority is not None else said(UNSAID, flow.sorts),
     )  # fmt: skip
 
 
@@ -318,7 +320,7 @@ def park(flow: FlowRun, message: Message, error: Refused) -> tuple[Entry, Progre
     memo = Memo(history=[Attempt(1, now, "door", error.code, readable(error.message), plain(error.detail))])
     entry = Entry(
         stream=flow.stream, at=now, version=flow.versions.current.number, meta=pack_meta(meta_of(message)),
-        body=message.body, key=None,
+        body=message.body, key=None, priority=said(UNSAID, flow.sorts),
     )  # fmt: skip
     reason = readable(f"{error.code}: {error.message}")[:1000]
     return entry, Progress(flow.number, 0, State.DEAD, now, 1, reason=reason, memo=pack(memo))

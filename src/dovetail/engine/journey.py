@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from dovetail.engine.memo import Effect, Memo, pack
+from dovetail.engine.priority import ORDINARY, UNSAID
 from dovetail.sdk import Message
 from dovetail.store.base import Entry, Progress, State
 
@@ -24,7 +25,7 @@ class Journey:
 
     __slots__ = (
         "absorbed", "at", "attempt", "busy", "emitted", "floating", "held", "key", "last", "memo", "message",
-        "outbox", "parent", "parts", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
+        "outbox", "parent", "parts", "priority", "rank", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -33,6 +34,8 @@ class Journey:
         self.seq, self.at, self.message, self.version = seq, at, message, version
         self.key, self.start, self.parent = key, start, parent
         self.attempt = 1
+        self.priority = UNSAID  # as the journal has it: what it gives rise to inherits it
+        self.rank = ORDINARY
         self.memo: Memo | None = None
         self.outbox: list[tuple[Entry, Message | None]] | None = None
         self.parts: list[Entry] | None = None

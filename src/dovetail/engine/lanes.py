@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from dovetail.engine.journey import Journey
+from dovetail.engine.priority import LAST
 
 PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place and never behind it
 
@@ -15,16 +16,18 @@ PARTS = "\x1f"  # marks the lanes of parts: they stand in their parent's place a
 class Lane:
     """`head` is the journal number of the message that runs or waits; `held` whether others may stand behind it on
     disk, `holds` how many were sent there, `loading` whether the first of them is being fetched. `parked`: the head
-    has failed for good, and by the flow's poison policy the others wait until somebody decides."""
+    has failed for good, and by the flow's poison policy the others wait until somebody decides. `rank`: that of the
+    most urgent message that came to the lane's end, and `upto` its number: those before it are as urgent as it is."""
 
-    __slots__ = ("head", "held", "holds", "loading", "parked", "queue", "waiting")
+    __slots__ = ("head", "held", "holds", "loading", "parked", "queue", "rank", "upto", "waiting")
 
     def __init__(self, head: int, held: bool = False, waiting: bool = False) -> None:
         self.head = head
         self.held = held
         self.waiting = waiting
         self.loading = self.parked = False
-        self.holds = 0
+        self.holds = self.upto = 0
+        self.rank = LAST
         self.queue: deque[Journey] = deque()
 
 
@@ -79,11 +82,21 @@ class Lanes:
         if lane.head == journey.seq:
             lane.waiting = False
             return True
+        if journey.rank < lane.rank:
+            lane.rank, lane.upto = journey.rank, journey.seq
         if not keep or lane.held or lane.waiting or len(lane.queue) >= self.depth:
             self._to_disk(lane, journey)
         else:
             lane.queue.append(journey)
         return False
+
+    def inherit(self, journey: Journey) -> bool:
+        """Whether a more urgent message stands behind this one; then it is as urgent."""
+        lane = self._lanes.get(journey.key or "")
+        if lane is None or journey.seq >= lane.upto or journey.rank <= lane.rank:
+            return False
+        journey.rank = lane.rank
+        return True
 
     def followed(self, key: str) -> bool:
         """Whether somebody stands behind the key's head."""
@@ -143,6 +156,7 @@ class Lanes:
         if lane.queue:
             following = lane.queue.popleft()
             lane.head = following.seq
+            self.inherit(following)
             return following
         if lane.held:
             lane.head, lane.waiting, lane.loading = 0, False, True

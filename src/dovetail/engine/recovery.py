@@ -41,7 +41,7 @@ class Recovery:
                 suspects += [(flow, journey) for journey in await self._first_attempts(flow)]
         if unclean and suspects:
             engine.log.warning("recovering", in_flight=len(suspects))
-            for flow, journey in sorted(suspects, key=lambda pair: pair[1].seq):
+            for flow, journey in _in_order(suspects):
                 await self._alone(flow, journey)
         else:
             for flow, journey in suspects:
@@ -112,3 +112,15 @@ class Recovery:
         while journey.busy and engine.clock.monotonic() < deadline:  # noqa: ASYNC110 (it may end in several places)
             await asyncio.sleep(0.002)
         await engine.writer.barrier()
+
+
+def _in_order(suspects: list[tuple[FlowRun, Journey]]) -> list[tuple[FlowRun, Journey]]:
+    """The more urgent first, else as they were accepted; those before one of the same key are as urgent as it is."""
+    ranked: list[tuple[int, int, FlowRun, Journey]] = []
+    best: dict[tuple[int, str], int] = {}
+    for flow, journey in sorted(suspects, key=lambda pair: -pair[1].seq):
+        rank = journey.rank
+        if journey.key is not None:
+            rank = best[flow.number, journey.key] = min(rank, best.get((flow.number, journey.key), rank))
+        ranked.append((rank, journey.seq, flow, journey))
+    return [(flow, journey) for _, _, flow, journey in sorted(ranked, key=lambda one: one[:2])]

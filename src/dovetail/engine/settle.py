@@ -230,7 +230,8 @@ class Settler:
         if error.code == "rate" or (error.code != "budget" and flow.pauses > flow.patience):
             flow.running -= 1
             journey.busy = False
-            flow.gate(journey, error.target, bounded(error.after, 60.0) or 1.0)
+            rank = journey.rank if error.code == "rate" else 0  # a rate lets the more urgent ones through
+            flow.gate(journey, error.target, bounded(error.after, 60.0) or 1.0, rank)
             return
         journey.attempt -= 1
         self._wait(journey, State.WAITING, self._in(bounded(error.after, 3600.0) or 1.0))

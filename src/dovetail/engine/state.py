@@ -11,6 +11,7 @@ from dovetail.engine.journey import effect_key, place
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import Attempt, Effect, Memo, meta_of, pack, pack_meta, readable, unpack_meta
 from dovetail.engine.memory import Slot
+from dovetail.engine.priority import UNSAID, said
 from dovetail.engine.signals import SHARED
 from dovetail.sdk import Group, Message
 from dovetail.store.base import Entry, Progress
@@ -125,6 +126,7 @@ class RunState:
         entry = Entry(
             stream=flow.stream, at=now, version=version.number, meta=pack_meta(meta), body=message.body,
             key=f"{PARTS}{key}" if key is not None else None, start=version.index[step] + 1,
+            priority=self._priority(message),
         )  # fmt: skip
         engine.hook("before_emit_commit")
         if failed:
@@ -134,6 +136,11 @@ class RunState:
             engine.writer.wake()
         else:
             engine.send_out([(entry, None)])
+
+    def _priority(self, message: Message) -> int:
+        """As urgent as the message that made it ready; normal when a time did."""
+        journey = self._flow.active.get(message.ref)
+        return said(journey.priority if journey is not None else UNSAID, self._flow.sorts)
 
     def emitted(self, step: str, message: Message) -> bool:
         return self._flow.active[message.ref].emitted == step

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from dovetail.clock import Clock, Ids
 from dovetail.engine.policies.breaker import Breaker, Position
 from dovetail.engine.policies.budget import Rate, RetryBudget
 from dovetail.engine.policies.retry import bounded
+from dovetail.engine.priority import ORDINARY
 from dovetail.errors import DovetailError, InDoubt, Paused, Rejected, Retry, Throttled
 
 LONGEST_WORD = 86400.0  # seconds of silence that a target may ask for
@@ -28,16 +28,12 @@ class Target:
         self.rate = Rate(clock, rate)
         self._ids = ids
 
-    async def admit(self, repeat: bool) -> None:
-        """Return when the call may be made. Raises `Paused` when it may not: nothing was sent and no attempt is
-        lost."""
-        if self.rate.limited:
-            delay = self.rate.reserve(self.patience)
-            if delay is None:
-                wait = self.rate.delay()
-                raise self._paused(wait, "its rate is used up", code="rate" if wait <= 2 * self.patience else "paused")
-            if delay > 0:
-                await asyncio.sleep(delay)
+    async def admit(self, repeat: bool, rank: int = ORDINARY) -> None:
+        """Return when the call may be made, the more urgent (a lower `rank`) first. Raises `Paused` when it may not:
+        nothing was sent and no attempt is lost."""
+        if self.rate.limited and not await self.rate.turn(rank, self.patience):
+            wait = self.rate.delay()
+            raise self._paused(wait, "its rate is used up", code="rate" if wait <= 2 * self.patience else "paused")
         wait = self.breaker.wait()
         if wait > 0:
             raise self._paused(wait, "its breaker is open")
@@ -97,8 +93,14 @@ class Targets:
         """Other calls a second than before; a target whose number changed forgets what it learnt of its rate."""
         for name, target in self._all.items():
             if rates.get(name) != self._rates.get(name):
+                target.rate.dismiss()
                 target.rate = Rate(self._clock, rates.get(name))
         self._rates = rates
+
+    def dismiss(self) -> None:
+        """The engine stops: nobody waits for a place any more."""
+        for target in self._all.values():
+            target.rate.dismiss()
 
     def positions(self) -> dict[str, Position]:
         """Every target that was met, with its breaker's position."""

@@ -50,7 +50,7 @@ class Entry:
 
     `meta` is opaque here (attributes and headers, packed by the engine). `dedupe` is (scope, id): at most one entry per
     scope and id is ever accepted; `body_hash` tells a repeat from a conflict. `start` is the step it begins at (parts
-    of a split).
+    of a split). `priority`: 1 urgent, 2 normal, 3 background, 0 when nobody said (as urgent as 2).
     """
 
     stream: int
@@ -63,6 +63,7 @@ class Entry:
     body_hash: bytes = b""
     parent: int = 0
     start: int = 0
+    priority: int = 0
     seq: int = 0
     # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
     duplicate_of: int = 0
@@ -135,6 +136,7 @@ class Row:
     parent: int
     start: int
     size: int
+    priority: int = 0
     beside: int = 0
     edited: bool = False  # somebody put another body in the original's place
 
@@ -250,9 +252,25 @@ class Journal(ABC):
     """Accepted messages, in their streams."""
 
     @abstractmethod
-    def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
+    def after(
+        self, flow: int, stream: int, seq: int, limit: int, max_bytes: int, priority: int = 0
+    ) -> list[Row]:  # fmt: skip
         """Up to `limit` fresh entries of `stream` behind `seq` (no progress row for `flow`), in order, at least one
-        if there is one, at most about `max_bytes` of bodies."""
+        if there is one, at most about `max_bytes` of bodies. `priority` (not 0): only those of this one, found by
+        index however many others lie between."""
+
+    @abstractmethod
+    def earlier(self, flow: int, stream: int, key: str, seq: int, before: int, limit: int) -> list[Row]:
+        """Up to `limit` fresh entries of a key that have a priority, behind `seq` and before `before`, in order; very
+        large bodies are left out as by `after`."""
+
+    @abstractmethod
+    def first(self, stream: int, priority: int, seq: int) -> int:
+        """The first number behind `seq` with this priority (not 0), fresh or not; 0 if there is none."""
+
+    @abstractmethod
+    def without_priority(self, stream: int, seq: int) -> bool:
+        """Whether an entry behind `seq` has the priority 0 (counted by index; for start-up)."""
 
     @abstractmethod
     def get(self, seq: int, flow: int = 0) -> Row | None:

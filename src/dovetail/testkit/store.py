@@ -61,25 +61,41 @@ class Disk:
 def _row(entry: Entry, body: bytes | None = None) -> Row:
     e = entry
     size = len(e.body if body is None else body)
-    return Row(e.seq, e.stream, e.at, e.version, e.meta, body, e.key, e.parent, e.start, size)
+    return Row(e.seq, e.stream, e.at, e.version, e.meta, body, e.key, e.parent, e.start, size, e.priority)
 
 
 class _Journal(base.Journal):
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def after(self, flow: int, stream: int, seq: int, limit: int, max_bytes: int) -> list[Row]:
+    def after(
+        self, flow: int, stream: int, seq: int, limit: int, max_bytes: int, priority: int = 0
+    ) -> list[Row]:  # fmt: skip
         numbers, told = self._disk.streams[stream], self._disk.progress[flow]
         found: list[Row] = []
         for number in numbers[bisect_right(numbers, seq) :]:
             if number in told:
                 continue
             entry = self._disk.entries[number]
+            if priority and entry.priority != priority:
+                continue
             max_bytes -= len(entry.body)
             if len(found) == limit or (found and max_bytes < 0):
                 break
             found.append(_row(entry, entry.body))
         return found
+
+    def earlier(self, flow: int, stream: int, key: str, seq: int, before: int, limit: int) -> list[Row]:
+        told = self._disk.progress[flow]
+        entries = [self._disk.entries[n] for n in self._disk.streams[stream] if seq < n < before and n not in told]
+        return [_row(entry, entry.body) for entry in entries if entry.key == key and entry.priority][:limit]
+
+    def first(self, stream: int, priority: int, seq: int) -> int:
+        numbers = self._disk.streams[stream]
+        return next((n for n in numbers if n > seq and self._disk.entries[n].priority == priority), 0)
+
+    def without_priority(self, stream: int, seq: int) -> bool:
+        return any(n > seq and not self._disk.entries[n].priority for n in self._disk.streams[stream])
 
     def get(self, seq: int, flow: int = 0) -> Row | None:
         entry = self._disk.entries.get(seq)

@@ -14,7 +14,7 @@ from dovetail.store.sqlite import memory
 from dovetail.store.sqlite.payloads import LARGE, Payload
 from dovetail.store.sqlite.payloads import kept as kept_payload
 
-_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COUNTS = "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT (flow, word) DO UPDATE SET n = n + excluded.n"
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,6 +114,7 @@ def insert(connection: apsw.Connection, kept: Iterable[Entry]) -> None:
                 e.meta,
                 body,
                 payload,
+                e.priority,
             )
         )
     if rows:

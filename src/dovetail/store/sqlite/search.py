@@ -85,9 +85,9 @@ class Search:
     def _rows(self, sources: list[_Source], values: dict[str, Any], text: bytes) -> Generator[Found, None, None]:
         streams = [self._db.rows(source.rows, values) for source in sources]
         for item in heapq.merge(*streams, key=lambda item: -item[0]):
-            if text and item[9] is not None and text not in self._payload(item[9]):
+            if text and item[10] is not None and text not in self._payload(item[10]):
                 continue
-            yield row(item), None if item[11] is None else progress(item[10:])
+            yield row(item), None if item[12] is None else progress(item[11:])
 
     def _payload(self, number: int) -> bytes:
         """A large body, nothing for one in a file: those are not searched."""
