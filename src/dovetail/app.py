@@ -186,7 +186,7 @@ class Server:
         live = Live(engine, self._workshop)
         control = Control(store, self._clock, live, project=project.name, path=str(self._places.store))
         api = Api(
-            control, telemetry.health, telemetry.page(control.depth, store.usage, control.lanes),
+            control, telemetry.health, telemetry.page(control.depth, store.usage, control.lanes, control.ready),
             Vocabulary(Catalog.builtin().with_guests()), self.drain.set, telemetry.logs.named("admin"),
             Backups(self._store.back_up),
         )  # fmt: skip

@@ -11,11 +11,12 @@ from dovetail.clock import SystemClock, SystemIds
 from dovetail.store.base import Store
 from dovetail.store.sqlite import SqliteStore
 from dovetail.testkit.store import Disk, MemoryStore
+from dovetail.testkit.store_door_suite import CHECKS as DOOR
 from dovetail.testkit.store_keeping_suite import KEEPING
 from dovetail.testkit.store_parked_suite import CHECKS as PARKED
 from dovetail.testkit.store_suite import CHECKS
 
-EXAM = {**CHECKS, **KEEPING, **PARKED}
+EXAM = {**CHECKS, **KEEPING, **PARKED, **DOOR}
 
 Open = Callable[[], Awaitable[Store]]
 

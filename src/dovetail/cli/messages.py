@@ -93,6 +93,8 @@ def drawn(page: Page) -> Table:
         note = line(message.reason)
         if message.state in ("waiting", "in_doubt", "compensating"):
             note = f"attempt {message.attempt + 1} {relative(message.next_at, now)}" + (f"; {note}" if note else "")
+        if message.priority:
+            note = f"{message.priority}; {note}" if note else message.priority
         drawn.add_row(
             message.id, line(message.flow), word(message.state), when(message.at), line(message.key),
             size(message.size), note[:200],

@@ -110,6 +110,8 @@ def _flow_row(flow: FlowStatus) -> list[str | Text]:
     split = Text(", ").join(Text(f"{n:,} ").append(word(state)) for state, n in flow.states.items())
     if flow.waiting_for:
         split.append(f"  held back by {line(flow.waiting_for)}", "yellow")
+    if len(flow.ready) > 1 or set(flow.ready) - {"normal"}:
+        split.append("  ready: " + ", ".join(f"{n:,} {priority}" for priority, n in flow.ready.items()), "dim")
     for step, count in flow.remembers.items():
         split.append(f"  {line(step)} remembers {count:,}", "dim")
     if flow.parked:

@@ -44,6 +44,7 @@ from dovetail.control.versions import promote, roll_back, versions
 from dovetail.engine.lanes import PARTS
 from dovetail.engine.memo import message_id, parse_message_id
 from dovetail.engine.memory import REMEMBERS
+from dovetail.engine.priority import word_of
 from dovetail.engine.settle import FOREVER
 from dovetail.errors import Refused
 from dovetail.spec import nearest
@@ -88,7 +89,7 @@ class Control:
                 word.removeprefix(REMEMBERS): n
                 for (flow, word), n in counts.items() if flow == place.number and word.startswith(REMEMBERS) and n
             },
-            parked=self.store.progress.parked_keys(place.number),
+            parked=self.store.progress.parked_keys(place.number), ready=dict(self.hand.ready(place.name)),
             hot_keys={key.removeprefix(PARTS): n for n, key in self.hand.deepest(place.name)},
             bytes=counts.get((-place.stream, "bytes"), 0), most_bytes=self.hand.most_bytes(place.name),
         )  # fmt: skip
@@ -100,6 +101,10 @@ class Control:
             place.name: {WORDS[state]: n for state, n in self._depths.of(place, counts).items()}
             for place in places(self.store).values()
         }
+
+    def ready(self) -> dict[str, dict[str, int]]:
+        """Each flow's messages in memory that wait for their turn, by priority; for the metrics page."""
+        return {place.name: dict(self.hand.ready(place.name)) for place in places(self.store).values()}
 
     def lanes(self) -> dict[str, tuple[int, int]]:
         """Each flow's parked keys, and how many stand behind the head of its longest lane; for the metrics page."""
@@ -130,7 +135,7 @@ class Control:
         """One message as a list shows it."""
         line = MessageLine(
             id=message_id(self.store.uid, row.seq), flow=place.name, state=WORDS[State.FRESH], at=row.at,
-            size=row.size, key=row.key or "",
+            size=row.size, key=row.key or "", priority=word_of(row.priority),
         )  # fmt: skip
         if progress is not None:
             line.state, line.attempt = WORDS[progress.state], progress.attempt

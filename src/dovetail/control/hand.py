@@ -31,6 +31,10 @@ class Hand(Protocol):
         """The target that holds the flow back, or nothing."""
         ...
 
+    def ready(self, flow: str) -> Mapping[str, int]:
+        """The flow's messages in memory that may run and wait for their turn, by priority."""
+        ...
+
     def deepest(self, flow: str) -> list[tuple[int, str]]:
         """(messages that stand behind the head, lane) of the flow's five longest lanes, as far as this process saw
         them come."""
@@ -216,6 +220,9 @@ class Resting:
 
     def waiting_for(self, flow: str) -> str:
         return ""
+
+    def ready(self, flow: str) -> Mapping[str, int]:
+        return {}
 
     def deepest(self, flow: str) -> list[tuple[int, str]]:
         return []

@@ -50,6 +50,10 @@ class Live:
         running = self._engine.flows.get(flow)
         return (running.gated_by or "") if running is not None else ""
 
+    def ready(self, flow: str) -> Mapping[str, int]:
+        running = self._engine.flows.get(flow)
+        return running.ready.counts() if running is not None else {}
+
     def deepest(self, flow: str) -> list[tuple[int, str]]:
         running = self._engine.flows.get(flow)
         return running.lanes.deepest(5) if running is not None else []

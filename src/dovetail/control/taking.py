@@ -154,7 +154,8 @@ class Taking:
         self.work.entries.append(
             Entry(
                 stream=row.stream, at=now, version=started, meta=pack_meta(meta),
-                body=body if body is not None else row.body or b"", key=row.key, parent=row.seq, start=row.start, priority=row.priority,
+                body=body if body is not None else row.body or b"", key=row.key, parent=row.seq, start=row.start,
+                priority=row.priority,
             )
         )  # fmt: skip
         was = letter.progress

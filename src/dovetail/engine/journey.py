@@ -25,7 +25,8 @@ class Journey:
 
     __slots__ = (
         "absorbed", "at", "attempt", "busy", "emitted", "floating", "held", "key", "last", "memo", "message",
-        "outbox", "parent", "parts", "priority", "rank", "recorded", "reply", "roused", "seq", "start", "task", "version", "waits",
+        "outbox", "parent", "parts", "priority", "rank", "recorded", "reply", "roused", "seq", "start",
+        "task", "version", "waits",
     )  # fmt: skip
 
     def __init__(

@@ -82,7 +82,7 @@ class Lanes:
         if lane.head == journey.seq:
             lane.waiting = False
             return True
-        if journey.rank < lane.rank:
+        if journey.rank <= lane.rank:
             lane.rank, lane.upto = journey.rank, journey.seq
         if not keep or lane.held or lane.waiting or len(lane.queue) >= self.depth:
             self._to_disk(lane, journey)

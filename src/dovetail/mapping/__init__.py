@@ -13,6 +13,7 @@ from .errors import MappingError
 from .expression import Expression, compile
 from .functions.registry import builtin_names, define
 from .limits import Limits
+from .literals import Literal, literals
 from .names import Name, names
 from .shape import Shaper, shape
 from .values import UNDEFINED
@@ -22,6 +23,7 @@ __all__ = [
     "Expression",
     "Finding",
     "Limits",
+    "Literal",
     "MappingError",
     "Name",
     "Shaper",
@@ -29,6 +31,7 @@ __all__ = [
     "check",
     "compile",
     "define",
+    "literals",
     "names",
     "shape",
 ]

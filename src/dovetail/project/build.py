@@ -18,6 +18,7 @@ from dovetail.project.declared import Compensating, FlowFile, OnFailure, Retryin
 from dovetail.project.expressions import BoundExpression, Shelf
 from dovetail.project.functions import load_function, registered
 from dovetail.project.model import FlowText, Project, text_of
+from dovetail.project.priority import priority_of
 from dovetail.project.steps import StepWords, read_step
 from dovetail.sdk import Chain, Checker, Codecs, Connection, Expression, Message, Operation, Sink, Step
 from dovetail.spec import Report
@@ -50,6 +51,7 @@ class Builder:
             key=build.expression(flow.head.key) if flow.head.key else None,
             dedupe=build.expression(flow.head.dedupe) if flow.head.dedupe else None,
             contract=build.contract(flow.head.contract) if flow.head.contract else None,
+            priority=priority_of(flow.head.priority, build.expression) if flow.head.priority else None,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dovetail.contracts import parse_ref
 from dovetail.errors import ProjectError
 from dovetail.mapping import MappingError, check
 from dovetail.mapping import compile as compile_mapping
+from dovetail.project import priority
 from dovetail.project.declared import FlowFile
 from dovetail.project.expressions import Words
 from dovetail.project.functions import module_file
@@ -69,6 +70,7 @@ class FlowCheck:
         self._by_kind: dict[str, Callable[[Any, Path], None]] = {
             "expression": self._expression, "operation": self._operation, "sink": self._sink, "topic": self._topic,
             "contract": self._contract, "flow": self._flow, "function": self._function, "format": self._format,
+            "priority": self._priority,
         }  # fmt: skip
 
     def head(self, head: FlowFile) -> None:
@@ -145,6 +147,14 @@ class FlowCheck:
         except MappingError as error:
             place = self._text.inside(path, error.line or 1, error.column or 1)
             self._report.problems.append(mapping_problem(error, place, path))
+
+    def _priority(self, text: str, path: Path) -> None:
+        with contextlib.suppress(MappingError):  # told below
+            found = [] if text.endswith(".jsonata") else priority.problems(text, partial(self._text.inside, path))
+            self._report.problems += found
+            if found or priority.is_word(text):
+                return
+        self._expression(text, path)
 
     def _against(self, text: str, at: Callable[[int, int], Location]) -> None:
         """Hold an expression against the contract of the body that it reads, and of the one that it makes."""

@@ -161,6 +161,12 @@ class FlowFile(Spec):
         default=None, help="What tells a message from others: the same one again is accepted only once.",
         kind="expression", example="id",
     )  # fmt: skip
+    priority: str | None = field(
+        default=None, kind="priority", example='customer.tier = "gold" ? "urgent" : "background"',
+        help="Who goes first when messages wait for the same thing: `urgent`, `normal` (as without this) or "
+        "`background`, or an expression that gives one of these for each message. Less urgent ones keep a small share, "
+        "and messages of one key keep their order.",
+    )  # fmt: skip
     steps: list[Any] = field(help="What happens to a message, in order.", kind="steps")
     on_failure: OnFailure | None = field(default=None, help="What happens when a step fails.")
     retention: Keep | None = field(

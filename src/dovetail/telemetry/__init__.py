@@ -8,7 +8,7 @@ from typing import TextIO
 from dovetail.clock import Clock
 from dovetail.engine.observer import Observer
 from dovetail.errors import DovetailError
-from dovetail.telemetry.exposition import CONTENT_TYPE, Depth, Lanes, Page, Usage
+from dovetail.telemetry.exposition import CONTENT_TYPE, Depth, Lanes, Page, Ready, Usage
 from dovetail.telemetry.health import Answer, Health
 from dovetail.telemetry.logs import Format, LogObserver, Logs
 from dovetail.telemetry.metrics import Metrics
@@ -48,9 +48,9 @@ class Telemetry:
         heard: list[Observer] = [self.metrics, spoken, self.health]
         self.observer = combine(*heard, *([self._tracing] if self._tracing else []))
 
-    def page(self, depth: Depth, usage: Usage, lanes: Lanes) -> Page:
-        """The metrics page; `depth`, `usage` and `lanes` are asked at each scrape."""
-        return Page(self.metrics, depth, usage, lanes)
+    def page(self, depth: Depth, usage: Usage, lanes: Lanes, ready: Ready) -> Page:
+        """The metrics page; `depth`, `usage`, `lanes` and `ready` are asked at each scrape."""
+        return Page(self.metrics, depth, usage, lanes, ready)
 
     def close(self) -> None:
         """Send what is left."""

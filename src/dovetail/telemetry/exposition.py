@@ -18,14 +18,16 @@ ENDS = ((State.DONE, "done"), (State.DISCARDED, "discarded"), (State.DEAD, "dead
 
 Depth = Callable[[], Mapping[str, Mapping[str, int]]]  # flow -> state word -> how many are pending in it now
 Lanes = Callable[[], Mapping[str, tuple[int, int]]]  # flow -> parked keys, how many stand in its deepest lane's queue
+Ready = Callable[[], Mapping[str, Mapping[str, int]]]  # flow -> priority -> how many in memory wait for their turn
 Usage = Callable[[], Mapping[str, int]]  # part of the store -> bytes
 
 
 class Page(Collector):
-    """Everything Dovetail says about itself. `depth`, `usage` and `lanes` are asked at each scrape."""
+    """Everything Dovetail says about itself. `depth`, `usage`, `lanes` and `ready` are asked at each scrape."""
 
-    def __init__(self, metrics: Metrics, depth: Depth, usage: Usage, lanes: Lanes) -> None:
+    def __init__(self, metrics: Metrics, depth: Depth, usage: Usage, lanes: Lanes, ready: Ready) -> None:
         self._metrics, self._depth, self._usage, self._lanes = metrics, depth, usage, lanes
+        self._ready = ready
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -100,7 +102,13 @@ class Page(Collector):
         for flow, (keys, behind) in self._lanes().items():
             parked.add_metric([flow], keys)
             deepest.add_metric([flow], behind)
-        yield from (parked, deepest)
+        ready = GaugeMetricFamily(
+            "dovetail_messages_ready", "Messages in memory that wait for their turn.", labels=["flow", "priority"]
+        )
+        for flow, priorities in self._ready().items():
+            for priority, number in priorities.items():
+                ready.add_metric([flow, priority], number)
+        yield from (parked, deepest, ready)
 
     def _effects(self) -> Iterator[Metric]:
         seconds = HistogramMetricFamily(

@@ -335,13 +335,14 @@ class Rig:
     def flow(
         self, name: str, *steps: Step, number: int = 1, topic: str | None = None, from_start: bool = False,
         key: Callable[[Message], Any] | None = None, dedupe: Callable[[Message], Any] | None = None,
-        contract: Callable[[Message], Any] | None = None, source: Source | None = None, **policy: Any,
+        contract: Callable[[Message], Any] | None = None, source: Source | None = None,
+        priority: Callable[[Message], int] | None = None, **policy: Any,
     ) -> None:  # fmt: skip
         """Define a flow, or its next version (a higher `number`)."""
         version = FlowVersion(
             number=number, digest=str(number), steps=steps, policy=Policy(**policy),
             key=Expr(key) if key else None, dedupe=Expr(dedupe) if dedupe else None,
-            contract=Check(contract) if contract else None,
+            contract=Check(contract) if contract else None, priority=priority,
         )  # fmt: skip
         known = self.older.setdefault(name, {})
         known[number] = version

@@ -16,7 +16,9 @@ from dovetail.errors import ProjectError, Rejected
 from dovetail.project.build import Builder, FlowBuild
 from dovetail.project.load import check_tree, load_snapshot
 from dovetail.project.model import Project
+from dovetail.project.priority import priority_of
 from dovetail.project.values import Surroundings
+from dovetail.sdk import Message
 from dovetail.testkit.clock import VirtualClock
 from dovetail.testkit.steps import FakeContext, message
 
@@ -228,3 +230,21 @@ def test_an_expression_that_needs_no_world_is_given_none(monkeypatch: pytest.Mon
     for name in ("World", "bindings"):
         monkeypatch.setattr(f"dovetail.project.expressions.{name}", refuse)
     assert value('$uppercase(a) & $toMillis("2020-01-01T00:00:00Z") & $vat(1)', {"a": "x"}) == "X15778368000001"
+
+
+@pytest.mark.parametrize(
+    ("text", "body", "expected"),
+    [
+        ("urgent", {}, 1),
+        ("background", {}, 3),
+        ('tier = "gold" ? "urgent" : "background"', {"tier": "gold"}, 1),
+        ('tier = "gold" ? "urgent"', {"tier": "iron"}, 2),
+        ("$.tier", {"tier": "whatever"}, 2),
+        ("$.tier", {"tier": ["urgent"]}, 2),
+        ("$number(tier)", {"tier": "no number"}, 2),
+    ],
+)
+def test_a_priority_is_one_of_three_and_normal_in_doubt(text: str, body: Any, expected: int) -> None:
+    codec = built_in_codecs().by_name("json")
+    compiled = priority_of(text, build(tree("1")).expression)
+    assert compiled(Message(codec.encode(body), codec=codec)) == expected

@@ -128,6 +128,20 @@ CASES: list[Any] = [
         "flows/orders.yaml:4:11: there is no contract 'shop.order@3' (did you mean 'shop.order@2'?)",
     ),
     (flow("shop.order@2", "shop.order"), "flows/orders.yaml:4:11: 'shop.order' is not a contract; write name@version"),
+    (
+        flow("dedupe: id", "dedupe: id\npriority: urgnt"),
+        "flows/orders.yaml:7:11: 'urgnt' is no priority (did you mean 'urgent'?)",
+    ),
+    (
+        flow("dedupe: id", "dedupe: id\npriority: high"),
+        "flows/orders.yaml:7:11: 'high' is no priority (write urgent, normal or background, or $.high for a field of "
+        "that name)",
+    ),
+    (
+        flow("dedupe: id", """dedupe: id\npriority: 'status = "vip" ? "urgent" : (1; "bakground")'"""),
+        "flows/orders.yaml:7:44: 'bakground' is no priority (did you mean 'background'?)",
+    ),
+    (flow("dedupe: id", "dedupe: id\npriority: 1 +"), "flows/orders.yaml:7:14: the mapping does not compile: "),
     (flow("webhook:", "webhok:"), "flows/orders.yaml:3:3: unknown source 'webhok' (did you mean 'webhook'?)"),
     (flow("path: /hooks", "pth: /hooks"), "flows/orders.yaml:3:13: unknown field 'pth' (did you mean 'path'?)"),
     (flow('status = "paid"', 'status = "paid'), "flows/orders.yaml:8:"),

@@ -26,7 +26,8 @@ def samples(page: Page) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def page_of(metrics: Metrics) -> Page:
     depth = {"orders": {"pending": 3, "in_doubt": 1}}
-    return Page(metrics, lambda: depth, lambda: {"store": 4096, "wal": 512}, lambda: {"orders": (2, 70)})
+    return Page(metrics, lambda: depth, lambda: {"store": 4096, "wal": 512}, lambda: {"orders": (2, 70)},
+                lambda: {"orders": {"urgent": 3}})  # fmt: skip
 
 
 def test_everything_an_operator_counts_is_on_the_page() -> None:
@@ -65,6 +66,7 @@ def test_everything_an_operator_counts_is_on_the_page() -> None:
     assert seen["dovetail_commit_entries_total", ()] == 4
     assert seen["dovetail_store_available", ()] == 0
     assert seen["dovetail_keys_parked", (flow,)] == 2 and seen["dovetail_lane_deepest", (flow,)] == 70
+    assert seen["dovetail_messages_ready", (flow, ("priority", "urgent"))] == 3
     assert seen["dovetail_store_bytes", (("part", "wal"),)] == 512
     assert seen["process_resident_memory_bytes", ()] > 1_000_000
 

@@ -43,6 +43,7 @@ class MessageLine(Struct):
     next_at: int = 0
     changed_at: int = 0
     reason: str = ""
+    priority: str = ""  # `urgent`, `normal`, `background`, or nothing if its flow did not say
 
 
 class Page(Struct):

@@ -20,6 +20,7 @@ class FlowStatus(Struct):
     waiting_for: str = ""  # the target that holds the flow back
     remembers: dict[str, int] = {}
     parked: int = 0  # keys that stand still behind a dead letter
+    ready: dict[str, int] = {}  # messages in memory that may run and wait for their turn, by priority
     hot_keys: dict[str, int] = {}  # messages behind the head of the flow's longest lanes, as far as this process saw
     bytes: int = 0  # bodies that are kept in the stream it reads
     most_bytes: int = 0  # and how many may be; 0 when no server runs
