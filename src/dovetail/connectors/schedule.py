@@ -1,8 +1,8 @@
 """Ticks of a clock: a cron expression or a steady interval.
 
 Delivery promise: the last tick is remembered durably, so a tick is neither lost nor repeated by a restart: what was
-missed while nothing ran is made up for as `missed` says. Each tick's time is its id, so that one accepted just before
-a crash is known again.
+missed while nothing ran is made up for as `missed` says. Each tick's time is its position, so that one accepted just
+before a crash is known again.
 
 Limits: a cron expression follows the wall clock in its time zone, daylight saving included: when the clock is set
 forward, the ticks that were jumped over count as missed; when it is set back, none comes twice. An interval is
@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from dovetail.sdk import Connecting, Deliver, Duration, Message, Source, Spec, field, hand_over
+from dovetail.sdk import Connecting, Deliver, Duration, Message, Position, Source, Spec, field, hand_over
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATE = 60_000  # milliseconds after which a tick counts as missed
@@ -71,6 +71,7 @@ class ScheduleSource(Source):
             last = context.clock.now_ms() - (0 if self.config.every is None else round(self.config.every * 1000))
             context.mark("tick", last)
         self._last: int = last
+        self._highest: int = max(last, context.marked("highest") or 0)  # position: ahead of a clock that was set back
 
     async def run(self, deliver: Deliver) -> None:
         """Tick until cancelled."""
@@ -134,7 +135,11 @@ class ScheduleSource(Source):
             None, value={"scheduled_at": self._moment(tick).isoformat()}, codec=context.codecs.by_name("json"),
             source="schedule", type="dovetail.schedule.tick", time_ms=context.clock.now_ms(), subject=self.flow,
         )  # fmt: skip
-        await hand_over(deliver, [message], [f"tick {tick}"])
+        number = max(tick, self._highest + 1)  # a clock that was set back does not make ticks repeats
+        [receipt] = await hand_over(deliver, [message], positions=[Position("ticks", number)])
+        self._highest = max(number, (context.position("ticks") or 0) if receipt.duplicate else 0)
+        if self._highest != tick:
+            context.mark("highest", self._highest)
         self._remember(tick)
 
     def _remember(self, tick: int) -> None:

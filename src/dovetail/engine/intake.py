@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from dovetail.engine.memo import Attempt, Memo, message_id, meta_of, pack, pack_
 from dovetail.engine.priority import UNSAID, said
 from dovetail.engine.writer import Landed
 from dovetail.errors import Refused, Rejected, Unavailable
-from dovetail.sdk import UNDEFINED, Delivery, Message, Receipt, Threads
-from dovetail.store.base import Entry, Progress, State
+from dovetail.sdk import UNDEFINED, Delivery, Message, Position, Receipt, Threads
+from dovetail.store.base import KNOWN, Entry, Place, Progress, State
 
 if TYPE_CHECKING:
     from dovetail.engine.engine import Engine
@@ -37,6 +38,7 @@ class Door:
         self._flow = flow
         self._engine = flow.engine
         self._line = Line(flow.engine)
+        self._under_way: set[str] = set()  # partitions of deliveries that are not settled
 
     def __call__(self, delivery: Delivery) -> None:
         """Check each message and queue those that may come in. Never raises."""
@@ -45,6 +47,12 @@ class Door:
         if closed is not None:
             settle(engine, delivery.settle, [Receipt(error=closed)] * len(delivery.batch))
             return
+        if delivery.positions is not None:
+            if not self._under_way.isdisjoint(position.partition for position in delivery.positions):
+                wait = Unavailable("an earlier delivery of its partition is not settled", after=0.1)
+                settle(engine, delivery.settle, [Receipt(error=wait)] * len(delivery.batch))
+                return
+            delivery = self._alone(delivery, delivery.positions)
         unit = Admission(self._flow, delivery)
         if not (unit.entries or unit.refused):
             unit.finish()
@@ -56,6 +64,17 @@ class Door:
         else:
             self._flow.expect()
             engine.writer.accept(unit)
+
+    def _alone(self, delivery: Delivery, positions: Sequence[Position]) -> Delivery:
+        """One delivery of a partition at a time: if this one is not kept, a later one must not raise the mark."""
+        mine = {position.partition for position in positions}
+        self._under_way |= mine
+
+        def told(receipts: list[Receipt]) -> None:
+            self._under_way -= mine
+            delivery.settle(receipts)
+
+        return replace(delivery, settle=told)
 
     async def room(self) -> None:
         """Wait until the door takes more."""
@@ -131,24 +150,32 @@ class Admission:
         version = versions.current.version
         now = flow.engine.clock.now_ms()
         for index, message in enumerate(delivery.batch):
+            place: Place | None = None
+            if delivery.positions is not None:
+                try:
+                    place = place_of(flow, delivery.positions[index])
+                except Refused as error:
+                    self._turn_away(index, message, error, None)
+                    continue
             known = delivery.refusals[index] if delivery.refusals else None
             if known is not None:
-                self._turn_away(index, message, known)
+                self._turn_away(index, message, known, place)
                 continue
             try:
                 if versions.canary is not None:
                     version = versions.chosen(message).version
-                entry = admit(flow, version, message, delivery.dedupe[index] if delivery.dedupe else None, now)
+                entry = admit(flow, version, message, delivery.dedupe[index] if delivery.dedupe else None, now, place)
             except Refused as error:
-                self._turn_away(index, message, error)
+                self._turn_away(index, message, error, place)
                 continue
             except Rejected as error:
                 detail = {"errors": error.detail} if error.detail else None
-                self._turn_away(index, message, Refused(error.message, status=422, code=error.code, detail=detail))
+                refused = Refused(error.message, status=422, code=error.code, detail=detail)
+                self._turn_away(index, message, refused, place)
                 continue
             except Exception as error:
                 text = f"it cannot be read: {type(error).__name__}: {error}"
-                self._turn_away(index, message, Refused(readable(text), status=422, code="unreadable"))
+                self._turn_away(index, message, Refused(readable(text), status=422, code="unreadable"), place)
                 continue
             self.entries.append(entry)
             self._at.append(index)
@@ -161,14 +188,14 @@ class Admission:
         if size > self.largest:
             self.largest = size
 
-    def _turn_away(self, index: int, message: Message, error: Refused) -> None:
+    def _turn_away(self, index: int, message: Message, error: Refused, place: Place | None) -> None:
         flow = self._flow
         flow.engine.observer.refused(flow.name, error.code)
         if not self._park:
             self._receipts[index] = Receipt(error=error)
             return
         try:
-            pair = park(flow, message, error)
+            pair = park(flow, message, error, place)
         except Exception as reason:  # not even its attributes can be written down
             flow.engine.log.error("not_parked", flow=flow.name, error=repr(reason))
             self._receipts[index] = Receipt(error=error)
@@ -184,7 +211,9 @@ class Admission:
         landed: list[Landed] = []
         for n, entry in enumerate(self.entries):
             index = self._at[n]
-            if entry.duplicate_of:
+            if entry.duplicate_of == KNOWN:
+                self._receipts[index] = Receipt(duplicate=True)
+            elif entry.duplicate_of:
                 self._receipts[index] = Receipt(message_id(uid, entry.duplicate_of), entry.duplicate_of, duplicate=True)
             elif entry.conflict_with:
                 self._conflict(index, self._messages[n], message_id(uid, entry.conflict_with))
@@ -275,7 +304,9 @@ def settle(engine: Any, tell: Settle, receipts: list[Receipt]) -> None:
         engine.log.error("settle_failed", error=repr(error))
 
 
-def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | None, now: int) -> Entry:
+def admit(
+    flow: FlowRun, version: FlowVersion, message: Message, own_id: str | None, now: int, place: Place | None = None
+) -> Entry:  # fmt: skip
     """The entry for a message that may come in. Raises `Refused` or `Rejected` for one that may not."""
     check(version, message)
     dedupe = word(own_id)
@@ -286,12 +317,14 @@ def admit(flow: FlowRun, version: FlowVersion, message: Message, own_id: str | N
                 f"it has no id to tell it from others: `{version.dedupe.text}` gives nothing", status=422, code="no_id"
             )
     body = message.body
-    message.origin = origin_of(flow.name, dedupe) if dedupe is not None else ""
+    told_by = dedupe if dedupe is not None or place is None else f"{place.partition}:{place.number}"
+    message.origin = origin_of(flow.name, told_by) if told_by is not None else ""
     return Entry(
         stream=flow.stream, at=now, version=version.number,
         meta=pack_meta(meta_of(message, origin=message.origin)), body=body, key=message.key,
         dedupe=(flow.stream, dedupe) if dedupe is not None else None,
         body_hash=body_hash(body) if dedupe is not None and len(body) <= flow.engine.store.large else b"",
+        position=place,
         priority=version.priority(message) if version.priority is not None else said(UNSAID, flow.sorts),
     )  # fmt: skip
 
@@ -314,13 +347,21 @@ def check(version: FlowVersion, message: Message) -> None:
         message.key = word(version.key.evaluate(message))
 
 
-def park(flow: FlowRun, message: Message, error: Refused) -> tuple[Entry, Progress]:
+def place_of(flow: FlowRun, position: Position) -> Place:
+    """A source's position in the flow's stream. Raises `Refused` for one that cannot be written down."""
+    partition = word(position.partition)
+    if partition is None or not 0 <= position.number < 1 << 63:
+        raise Refused("a position is a partition's name and a number from 0 on", status=422, code="no_position")
+    return Place(flow.stream, partition, position.number, position.passing)
+
+
+def park(flow: FlowRun, message: Message, error: Refused, place: Place | None = None) -> tuple[Entry, Progress]:
     """A refused message as a dead letter."""
     now = flow.engine.clock.now_ms()
     memo = Memo(history=[Attempt(1, now, "door", error.code, readable(error.message), plain(error.detail))])
     entry = Entry(
         stream=flow.stream, at=now, version=flow.versions.current.number, meta=pack_meta(meta_of(message)),
-        body=message.body, key=None, priority=said(UNSAID, flow.sorts),
+        body=message.body, key=None, position=place, priority=said(UNSAID, flow.sorts),
     )  # fmt: skip
     reason = readable(f"{error.code}: {error.message}")[:1000]
     return entry, Progress(flow.number, 0, State.DEAD, now, 1, reason=reason, memo=pack(memo))

@@ -34,3 +34,8 @@ class Opening:
             data = self._engine.store.register.mark(f"{self.name}/{name}")
             self._marks[name] = None if data is None else msgspec.msgpack.decode(data)
         return self._marks[name]
+
+    def position(self, partition: str) -> int | None:
+        """How far a partition of the flow's source has come."""
+        stream = self._engine.store.register.names("stream").get(f"flow:{self.name}")
+        return None if stream is None else self._engine.store.register.position(stream, partition)

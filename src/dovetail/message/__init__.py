@@ -1,6 +1,6 @@
 """What moves through the corridor: messages, deliveries and their outcomes."""
 
-from dovetail.message.delivery import Deliver, Delivery, Receipt
+from dovetail.message.delivery import Deliver, Delivery, Position, Receipt
 from dovetail.message.message import OPAQUE, Codec, Message, OpaqueCodec
 from dovetail.message.outcome import Done, Dropped, Failed, Outcome
 
@@ -15,5 +15,6 @@ __all__ = [
     "Message",
     "OpaqueCodec",
     "Outcome",
+    "Position",
     "Receipt",
 ]

@@ -33,6 +33,17 @@ class Receipt(msgspec.Struct, frozen=True):
     error: Refused | Unavailable | None = None
 
 
+class Position(msgspec.Struct, frozen=True):
+    """Where a source has a message from: a number that grows within its partition (a file and its lines, a queue's
+    offsets, a timer's ticks). `number`: from 0 to 2^63 - 1. `passing`: the partition comes to an end, so its mark may
+    be forgotten when it has not gone up for the flow's `dedupe` window; any other is kept for ever.
+    """
+
+    partition: str
+    number: int
+    passing: bool = False
+
+
 @dataclass(slots=True)
 class Delivery:
     """A batch and the way back.
@@ -44,6 +55,16 @@ class Delivery:
     `park_refused`: no caller listens (a file, a timer), so a message that would be refused is kept as a dead letter.
     `refusals`: what the source itself found wrong (a row that cannot be read), one entry per message; such a message is
     treated as if the door had refused it.
+
+    Two ways to tell a message that comes again. `dedupe`: ids of the source's own, each remembered for the flow's
+    window. `positions`, better where the source counts: of each partition only the highest number that was accepted is
+    remembered, in the transaction that accepts it, so it takes constant space and no window. A message at or below its
+    partition's mark, as it stood before the delivery, is a duplicate and is not run again; its receipt has no id.
+    Within one delivery numbers may have gaps and come in any order (the same one twice is a duplicate); from one
+    delivery to the next they must grow, for a lower one is taken for a repeat. Therefore only one delivery of a
+    partition is under way: another one that comes before the first is settled is turned away with `Unavailable` and
+    must be brought again, after the first. Messages that are refused, or parked, are passed by the mark as well. A
+    source that gives positions gives no `dedupe`; the flow's own `dedupe` counts beside them.
     """
 
     batch: list[Message]
@@ -51,6 +72,7 @@ class Delivery:
     wait_for_reply: bool = False
     park_refused: bool = False
     dedupe: list[str] | None = None  # the source's own ids, one per message, when it has better ones than the body's
+    positions: list[Position] | None = None  # one per message
     refusals: list[Refused | None] | None = None
 
 

@@ -29,6 +29,7 @@ from dovetail.message import (
     Failed,
     Message,
     Outcome,
+    Position,
     Receipt,
 )
 from dovetail.sdk.connector import Call, Connection, Operation, Repeat, Reply, Sink, Source
@@ -57,7 +58,7 @@ __all__ = [
     "Codecs", "Connecting", "Connection", "Context", "CsvCodec", "Deliver", "Delivery", "Dialect", "Done",
     "Dropped", "Dropping", "Duration", "EffectStep", "Expression", "Failed", "Field", "Framed", "Group", "Handler",
     "Ids", "InDoubt", "Log", "Message", "MessageError", "MessageStep", "Operation", "Outcome", "Paused", "Plugin",
-    "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request", "Respond",
-    "Result", "Retry", "Routes", "Saga", "Secret", "Sink", "Size", "Source", "Spec", "State", "Step",
+    "Position", "Problem", "ProjectError", "Rate", "Receipt", "Refused", "Rejected", "Repeat", "Reply", "Request",
+    "Respond", "Result", "Retry", "Routes", "Saga", "Secret", "Sink", "Size", "Source", "Spec", "State", "Step",
     "TakingStep", "Threads", "Throttled", "Unavailable", "Waiting", "field", "hand_over", "seeded",
 ]  # fmt: skip

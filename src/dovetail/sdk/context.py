@@ -55,6 +55,11 @@ class Connecting(Protocol):
         """What was last remembered under `name`, or None."""
         ...
 
+    def position(self, partition: str) -> int | None:
+        """For a source that gives positions: the highest number of a partition that was accepted so far, None if none
+        was. A source may begin behind it instead of remembering its own place."""
+        ...
+
 
 class Context(Protocol):
     """What a running step is given. One per flow and branch."""

@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from dovetail.errors import Refused, Unavailable
-from dovetail.message import Deliver, Delivery, Message, Receipt
+from dovetail.message import Deliver, Delivery, Message, Position, Receipt
 
 
 async def hand_over(
     deliver: Deliver, batch: Sequence[Message], dedupe: Sequence[str] | None = None,
-    refusals: Sequence[Refused | None] | None = None,
+    refusals: Sequence[Refused | None] | None = None, positions: Sequence[Position] | None = None,
 ) -> list[Receipt]:  # fmt: skip
     """Deliver when there is room, and wait until each message is accepted or kept as a dead letter; one receipt for
     each.
 
     What cannot be kept now (a full disk) is delivered again as long as it takes. Safe to cancel; what was delivered
-    by then may or may not be accepted, which is what `dedupe` is for.
+    by then may or may not be accepted, which is what `dedupe` and `positions` (see
+    `Delivery`) are for.
     """
     receipts: list[Receipt] = [Receipt()] * len(batch)
     left = list(range(len(batch)))
@@ -28,6 +29,7 @@ async def hand_over(
             Delivery(
                 [batch[n] for n in left], _settle(settled), park_refused=True,
                 dedupe=[dedupe[n] for n in left] if dedupe is not None else None,
+                positions=[positions[n] for n in left] if positions is not None else None,
                 refusals=[refusals[n] for n in left] if refusals is not None else None,
             )
         )  # fmt: skip

@@ -43,6 +43,34 @@ REDRIVEN = "redriven"  # the reason of a dead letter that was taken up again and
 DUE = (State.WAITING, State.IN_DOUBT, State.COMPENSATING)  # at their `next_at`
 ENDED = (State.DONE, State.DISCARDED, State.DEAD)
 
+KNOWN = -1  # `Entry.duplicate_of`: accepted before, by its position; under which number nobody remembers
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a source has an entry from. Numbers of a (scope, partition) grow. `passing`: the partition comes to an
+    end, so that it need not be remembered for ever."""
+
+    scope: int
+    partition: str
+    number: int
+    passing: bool = False
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The partition."""
+        return self.scope, self.partition
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A partition's high-water mark: everything up to `number` was accepted; it last went up `at` (milliseconds)."""
+
+    partition: str
+    number: int
+    at: int
+    passing: bool
+
 
 @dataclass(slots=True)
 class Entry:
@@ -50,7 +78,10 @@ class Entry:
 
     `meta` is opaque here (attributes and headers, packed by the engine). `dedupe` is (scope, id): at most one entry per
     scope and id is ever accepted; `body_hash` tells a repeat from a conflict. `start` is the step it begins at (parts
-    of a split). `priority`: 1 urgent, 2 normal, 3 background, 0 when nobody said (as urgent as 2).
+    of a split). `position`: at or below its partition's mark, as it stood before the transaction, it is a duplicate;
+    the transaction raises the mark to the highest number of those it has decided about (below the first conflict: that
+    one is still to be kept). Within one transaction numbers may come in any order and with gaps. `priority`: 1 urgent,
+    2 normal, 3 background, 0 when nobody said (as urgent as 2).
     """
 
     stream: int
@@ -61,11 +92,12 @@ class Entry:
     key: str | None = None
     dedupe: tuple[int, str] | None = None
     body_hash: bytes = b""
+    position: Place | None = None
     parent: int = 0
     start: int = 0
     priority: int = 0
     seq: int = 0
-    # set by the commit: the earlier entry with the same dedupe id and body; this one was not kept
+    # set by the commit: the earlier entry with the same dedupe id and body, or KNOWN; this one was not kept
     duplicate_of: int = 0
     conflict_with: int = 0  # set by the commit: the earlier entry with the same dedupe id and another body; not kept
     stowed: object = None  # set by `Store.stow`: where its body lies already
@@ -185,7 +217,8 @@ class Retention:
 
 @dataclass(slots=True)
 class Pruned:
-    """What one step of pruning did, in numbers. `more`: the next step would find something, too."""
+    """What one step of pruning did, in numbers. `ids` counts marks of positions, too. `more`: the next step would find
+    something, too."""
 
     messages: int = 0
     bodies: int = 0
@@ -211,7 +244,8 @@ class Work:
     are entries
     to be kept as dead letters at once, each with the progress row to store beside it (its `seq` is filled in).
     `parks` by (flow, key): the lane stands still from now on, or (None) goes on.
-    `counts` are differences: (flow, state word) -> n; the store itself counts what it accepts as (-stream, "accepted")
+    `counts` are differences: (flow, state word) -> n, those of `refused` among them (the store takes back those that it
+    does not keep, because their positions are known); the store itself counts what it accepts as (-stream, "accepted")
     and the bytes of bodies that it keeps as (-stream, "bytes").
     `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
     """
@@ -298,9 +332,10 @@ class Journal(ABC):
 
         Messages go, with all that hangs on them, when they have ended for every flow that reads their stream
         (`Register.set_readers`), long enough ago for each, and are pending for none; parts only after the whole.
-        Their dedupe ids are remembered until the window is over. Bodies and answers go earlier as `Keeping` says;
-        what a pending message or a dead letter needs never does. One call looks at a bounded stretch of the journal
-        and the next goes on from there.
+        Their dedupe ids are remembered until the window is over, and so are the marks of partitions that come to an
+        end, from when they last went up; other marks are never forgotten. Bodies and answers go earlier as `Keeping`
+        says; what a pending message or a dead letter needs never does. One call looks at a bounded stretch of the
+        journal and the next goes on from there.
         """
 
 
@@ -416,6 +451,15 @@ class Register(ABC):
 
     @abstractmethod
     def mark(self, name: str) -> bytes | None: ...
+
+    @abstractmethod
+    def position(self, scope: int, partition: str) -> int | None:
+        """How far a partition has come, None if it is not known."""
+
+    @abstractmethod
+    def positions(self, scope: int, limit: int) -> tuple[int, list[Mark]]:
+        """How many partitions of a scope are known, and up to `limit` of them: lasting ones first, then those that went
+        up last."""
 
 
 class Memories(ABC):

@@ -106,6 +106,7 @@ class FakeConnecting:
         self.listener = FakeRoutes()
         self.routes: Routes = self.listener
         self.marks: dict[str, Any] = {} if marks is None else marks
+        self.positions: dict[str, int] = {}  # the high-water marks that it is told
 
     def mark(self, name: str, value: Any) -> None:
         self.marks[name] = value
@@ -113,11 +114,15 @@ class FakeConnecting:
     def marked(self, name: str) -> Any:
         return self.marks.get(name)
 
+    def position(self, partition: str) -> int | None:
+        return self.positions.get(partition)
+
 
 class CollectingDeliver:
     """A flow's door that keeps what comes.
 
-    `messages` are those accepted, in order; `ids` their dedupe ids. `hold()` leaves deliveries without a receipt until
+    `messages` are those accepted, in order; `ids` their dedupe ids, or their positions as `partition:number`. `marks`
+    are the partitions' high-water marks. `hold()` leaves deliveries without a receipt until
     `release()`; `shut()` closes the door to those who ask for room; `refuse` and `unavailable` are what the door says.
     """
 
@@ -128,6 +133,7 @@ class CollectingDeliver:
         self.deliveries: list[Delivery] = []
         self.refuse: Callable[[Message], Any] = lambda message: None
         self.unavailable = 0  # how many deliveries are turned away first
+        self.marks: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._held: list[Delivery] | None = None
         self._open = asyncio.Event()
@@ -184,17 +190,27 @@ class CollectingDeliver:
             self.unavailable -= 1
             delivery.settle([Receipt(error=Unavailable("not now", after=0.01)) for _ in delivery.batch])
             return
-        delivery.settle([self._receipt(delivery, index) for index in range(len(delivery.batch))])
+        before = dict(self.marks)
+        receipts = [self._receipt(delivery, index, before) for index in range(len(delivery.batch))]
+        for position in delivery.positions or ():
+            self.marks[position.partition] = max(position.number, self.marks.get(position.partition, -1))
+        delivery.settle(receipts)
         self._changed.set()
 
-    def _receipt(self, delivery: Delivery, index: int) -> Receipt:
+    def _receipt(self, delivery: Delivery, index: int, before: Mapping[str, int]) -> Receipt:
         message = delivery.batch[index]
-        name = delivery.dedupe[index] if delivery.dedupe else None
+        name, passed = delivery.dedupe[index] if delivery.dedupe else None, False
+        if delivery.positions:
+            position = delivery.positions[index]
+            name = f"{position.partition}:{position.number}"
+            passed = position.number <= before.get(position.partition, -1)
         refusal = (delivery.refusals[index] if delivery.refusals else None) or self.refuse(message)
         if refusal is not None:
-            if delivery.park_refused:
+            if delivery.park_refused and not passed:
                 self.parked.append((message, str(refusal)))
             return Receipt(parked=delivery.park_refused, error=refusal)
+        if passed:
+            return Receipt(duplicate=True)
         if name is not None and name in self._known:
             return Receipt(f"m-{self._known[name]}", self._known[name], duplicate=True)
         self.messages.append(message)

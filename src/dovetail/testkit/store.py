@@ -14,10 +14,12 @@ from dovetail.store import base
 from dovetail.store.base import (
     DUE,
     ENDED,
+    KNOWN,
     PENDING,
     REDRIVEN,
     SAMPLE,
     Entry,
+    Mark,
     Memory,
     Parked,
     Progress,
@@ -55,6 +57,7 @@ class Disk:
     versions: dict[int, list[tuple[str, int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     audit: list[Event] = field(default_factory=list)
     remembered: dict[tuple[int, str], int] = field(default_factory=dict)  # ids of pruned entries: when accepted
+    positions: dict[tuple[int, str], Mark] = field(default_factory=dict)
     emptied: set[int] = field(default_factory=set)  # entries whose body was let go
 
 
@@ -136,6 +139,11 @@ class _Journal(base.Journal):
                 pruned.ids += 1
                 del disk.remembered[scope, name]
                 disk.dedupe.pop((scope, name), None)
+        for (scope, name), mark in list(disk.positions.items()):
+            windows = [retention.of(flow).dedupe for flow in disk.readers.get(scope, ())]
+            if mark.passing and mark.at < now_ms - max(windows, default=retention.others.dedupe):
+                pruned.ids += 1
+                del disk.positions[scope, name]
         events = [event for event in disk.audit if event[0] == disk.txn or event[1] >= now_ms - retention.audit]
         pruned.events, disk.audit = len(disk.audit) - len(events), events
         return pruned
@@ -336,6 +344,15 @@ class _Register(base.Register):
     def mark(self, name: str) -> bytes | None:
         return self._disk.marks.get(name)
 
+    def position(self, scope: int, partition: str) -> int | None:
+        found = self._disk.positions.get((scope, partition))
+        return None if found is None else found.number
+
+    def positions(self, scope: int, limit: int) -> tuple[int, list[Mark]]:
+        found = [mark for (number, _), mark in self._disk.positions.items() if number == scope]
+        found.sort(key=lambda mark: (mark.passing, -mark.at, mark.partition))
+        return len(found), found[:limit]
+
 
 class _Memories(base.Memories):
     def __init__(self, disk: Disk) -> None:
@@ -378,10 +395,37 @@ def _encodable(work: Work) -> None:
     for entry in [*work.entries, *(entry for entry, _ in work.refused)]:
         (entry.key or "").encode()
         (entry.dedupe or (0, ""))[1].encode()
+        (entry.position.partition if entry.position else "").encode()
     for row in work.progress:
         ((row.key or "") + row.reason).encode()
     for memory in work.memory:
         (memory.scope + memory.key).encode()
+
+
+class _Met:
+    """The entries with positions that one transaction decides about."""
+
+    def __init__(self, marks: dict[tuple[int, str], Mark]) -> None:
+        self._marks, self.decided = marks, list[Entry]()
+
+    def knows(self, entry: Entry) -> bool:
+        place = entry.position
+        if place is None:
+            return False
+        mark = self._marks.get(place.key)
+        return any(place == other.position for other in self.decided) or (
+            mark is not None and place.number <= mark.number
+        )
+
+    def raise_marks(self) -> None:
+        """To the highest number of each partition, but below its first conflict."""
+        placed = [(entry, entry.position) for entry in self.decided if entry.position is not None]
+        for entry, place in placed:
+            mine = [(other.conflict_with, at.number) for other, at in placed if at.key == place.key]
+            number = min([max(n for _, n in mine), *(n - 1 for conflict, n in mine if conflict)])
+            known = self._marks.get(place.key)
+            number = max(number, known.number) if known is not None else number
+            self._marks[place.key] = Mark(place.partition, number, entry.at, place.passing)
 
 
 class MemoryStore(base.Store):
@@ -427,15 +471,18 @@ class MemoryStore(base.Store):
     def _apply(self, work: Work) -> None:
         disk = self._disk
         events = list(work.audit)
+        met = _Met(disk.positions)
         for entry in [*work.entries, *(entry for entry, _ in work.refused)]:
-            if self._accept(entry):
+            if self._accept(entry, met):
                 last = events[-1] if len(events) > len(work.audit) else ()
                 if last[1:2] == (entry.stream,):
                     events[-1] = (*last[:3], entry.seq)
                 else:
                     events.append(("accepted", entry.stream, entry.seq, entry.seq))
+        met.raise_marks()
         for entry, progress in work.refused:
             progress.seq = entry.seq
+            disk.counts[progress.flow, progress.state.word] -= not entry.seq
         for row in [*work.progress, *(progress for _, progress in work.refused if progress.seq)]:
             disk.progress[row.flow][row.seq] = replace(row)
         for flow, seq, body, _ in work.edits:
@@ -463,16 +510,21 @@ class MemoryStore(base.Store):
         else:
             self._disk.memory.setdefault(place, {})[change.item] = replace(change)
 
-    def _accept(self, entry: Entry) -> bool:
+    def _accept(self, entry: Entry, met: _Met) -> bool:
         disk = self._disk
         entry.seq = entry.duplicate_of = entry.conflict_with = 0
+        if met.knows(entry):
+            entry.duplicate_of = KNOWN
+            return False
         if entry.dedupe is not None and entry.dedupe in disk.dedupe:
             earlier, digest = disk.dedupe[entry.dedupe]
             if digest == entry.body_hash:
                 entry.duplicate_of = earlier
             else:
                 entry.conflict_with = earlier
+            met.decided.append(entry)
             return False
+        met.decided.append(entry)
         disk.seq = entry.seq = disk.seq + 1
         disk.entries[entry.seq] = replace(entry)
         disk.streams[entry.stream].append(entry.seq)

@@ -1,8 +1,9 @@
 """A watched folder: each file that arrives there is processed once.
 
-Delivery promise: at least once; a row (or a whole file) is accepted once as long as its id is remembered, because its
-id is the file's content and the line. How far a file has come is remembered durably, so a restart goes on in the
-middle. A file is archived only when all of it is accepted or quarantined.
+Delivery promise: at least once; a row (or a whole file) is accepted once as long as the file's content is remembered:
+the flow's `dedupe` window, from when its last row was accepted. A file's content is a partition and its lines are
+positions in it, so a file takes one row in the store however many lines it has, and a restart goes on in the middle. A
+file is archived only when all of it is accepted or quarantined.
 
 Limits: a file counts as complete when it has not changed for `settle_for`; a writer that pauses for longer should
 write under another name and rename. Names that begin with a dot or end in .tmp, .part, .partial, .filepart or

@@ -15,6 +15,7 @@ from dovetail.sdk import (
     Deliver,
     Framed,
     Message,
+    Position,
     Receipt,
     Refused,
     Rejected,
@@ -25,7 +26,7 @@ Portion = list[tuple[int, Any]]
 
 
 class Taking:
-    """One file on its way in. `content` is its fingerprint, which its messages' ids begin with.
+    """One file on its way in. `content` is its fingerprint: the id of a whole file, the partition of its rows.
 
     `accepted`, `repeated` (accepted before) and `bad` count its messages.
     """
@@ -76,8 +77,8 @@ class Taking:
     async def _portion(self, portion: Portion, codec: Framed, quarantine: Quarantine) -> None:
         messages = self._messages(portion)
         refusals = [self._refusal(value) for _, value in portion]
-        ids = [f"{self._content}:{line}" for line, _ in portion]
-        receipts = await self._hand_over(messages, ids, refusals if any(refusals) else None)
+        positions = [Position(self._content, line, passing=True) for line, _ in portion]
+        receipts = await self._hand_over(messages, None, refusals if any(refusals) else None, positions)
         rows = [
             {"line": line, "reason": receipt.error.message, "raw": _raw(codec, value)}
             for (line, value), receipt in zip(portion, receipts, strict=True)
@@ -104,9 +105,10 @@ class Taking:
         return Refused(f"{self._name}: {value.error}", code="unreadable") if isinstance(value, BadRecord) else None
 
     async def _hand_over(
-        self, messages: list[Message], ids: list[str], refusals: list[Refused | None] | None
-    ) -> list[Receipt]:
-        receipts = await hand_over(self._deliver, messages, ids, refusals)
+        self, messages: list[Message], ids: list[str] | None, refusals: list[Refused | None] | None,
+        positions: list[Position] | None = None,
+    ) -> list[Receipt]:  # fmt: skip
+        receipts = await hand_over(self._deliver, messages, ids, refusals, positions)
         for receipt in receipts:
             if receipt.error is not None:
                 self.bad += 1

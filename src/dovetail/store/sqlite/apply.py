@@ -9,10 +9,11 @@ from typing import cast
 import apsw
 import msgspec
 
-from dovetail.store.base import Entry, Progress, Work
+from dovetail.store.base import KNOWN, Entry, Progress, Work
 from dovetail.store.sqlite import memory
 from dovetail.store.sqlite.payloads import LARGE, Payload
 from dovetail.store.sqlite.payloads import kept as kept_payload
+from dovetail.store.sqlite.positions import Marks
 
 _JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -52,7 +53,10 @@ def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int) -
         events = [*events, *ranges]
         counts = {**counts, **accepted}
     if work.refused:
-        progress = [*progress, *_refused(work)]
+        kept_refused = _refused(work)
+        progress = [*progress, *kept_refused]
+        if len(kept_refused) < len(work.refused):
+            counts = _taken_back(work, counts)
     if progress:
         connection.executemany(_PROGRESS, _progress_rows(progress))
     if counts:
@@ -69,9 +73,14 @@ def number(connection: apsw.Connection, entries: Sequence[Entry], seq: int) -> l
     if ids:
         rows = connection.executemany("SELECT scope, id, seq, body_hash FROM dedupe WHERE scope = ? AND id = ?", ids)
         known = {(scope, name): (earlier, digest) for scope, name, earlier, digest in rows}
+    marks = Marks(connection, entries)
     kept = []
     for entry in entries:
         entry.seq = entry.duplicate_of = entry.conflict_with = 0
+        place = entry.position
+        if place is not None and marks.known(place):
+            entry.duplicate_of = KNOWN
+            continue
         if entry.dedupe is not None:
             earlier = known.get(entry.dedupe)
             if earlier is not None:
@@ -79,11 +88,15 @@ def number(connection: apsw.Connection, entries: Sequence[Entry], seq: int) -> l
                     entry.duplicate_of = earlier[0]
                 else:
                     entry.conflict_with = earlier[0]
-                continue
-            known[entry.dedupe] = seq, entry.body_hash
-        entry.seq = seq
-        seq += 1
-        kept.append(entry)
+            else:
+                known[entry.dedupe] = seq, entry.body_hash
+        if place is not None:
+            marks.seen(entry, place)
+        if not (entry.duplicate_of or entry.conflict_with):
+            entry.seq = seq
+            seq += 1
+            kept.append(entry)
+    marks.write()
     return kept
 
 
@@ -151,6 +164,16 @@ def _refused(work: Work) -> list[Progress]:
         if entry.seq:
             found.append(progress)
     return found
+
+
+def _taken_back(work: Work, counts: dict[tuple[int, str], int]) -> dict[tuple[int, str], int]:
+    """The counts without the refused ones that were known already."""
+    counts = dict(counts)
+    for entry, progress in work.refused:
+        if not entry.seq:
+            word = (progress.flow, progress.state.word)
+            counts[word] = counts.get(word, 0) - 1
+    return counts
 
 
 def _progress_rows(progress: Iterable[Progress]) -> list[tuple[object, ...]]:

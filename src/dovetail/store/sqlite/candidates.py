@@ -29,12 +29,14 @@ class Found:
     answers: list[tuple[bytes, int, int]] = field(default_factory=list)
     ids: list[tuple[int, int, str]] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
+    positions: list[tuple[int, str]] = field(default_factory=list)
     unused: set[int] = field(default_factory=set)
     flows: list[int] = field(default_factory=list)
     more: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.bodies or self.answers or self.ids or self.events or self.unused)
+        return bool(self.messages or self.bodies or self.answers or self.ids or self.events or self.unused
+                    or self.positions)  # fmt: skip
 
 
 class Candidates:
@@ -52,7 +54,9 @@ class Candidates:
         """Up to `limit` of each kind."""
         found = Found(flows=self._flows())
         self._walk(found, retention, now, limit)
-        found.ids = self._forgotten(retention, now, limit)
+        windows = self._windows(retention)
+        found.ids = self._forgotten(windows, retention.others.dedupe, now, limit)
+        found.positions = self._passed(windows, retention.others.dedupe, now, limit)
         found.events = [
             txn for (txn,) in self._db.read(
                 "SELECT txn FROM (SELECT txn, at FROM audit WHERE txn < (SELECT max(txn) FROM audit) "
@@ -60,7 +64,7 @@ class Candidates:
             )
         ]  # fmt: skip
         found.unused, self.unused = self.unused | self._unreferenced(limit), set()
-        kinds = (found.messages, found.bodies, found.answers, found.ids, found.events)
+        kinds = (found.messages, found.bodies, found.answers, found.ids, found.events, found.positions)
         found.more = any(len(kind) >= limit for kind in kinds)
         return found
 
@@ -101,16 +105,25 @@ class Candidates:
         kept = dict(self._db.read("SELECT -flow, n FROM counts WHERE word = 'bytes'"))
         return {stream: kept[stream] - most for stream, most in limits.items() if kept.get(stream, 0) > most}
 
-    def _forgotten(self, retention: Retention, now: int, limit: int) -> list[tuple[int, int, str]]:
-        """Ids of pruned messages whose window is over. A scope is the stream of a source."""
+    def _windows(self, retention: Retention) -> dict[int, int]:
+        """How long ids are remembered, by scope: the stream of a source."""
         windows: dict[int, int] = {}
         for stream, flow in self._db.read("SELECT stream, flow FROM readers"):
             windows[stream] = max(windows.get(stream, 0), retention.of(flow).dedupe)
-        shortest_window = min([*windows.values(), retention.others.dedupe])
+        return windows
+
+    def _forgotten(self, windows: dict[int, int], others: int, now: int, limit: int) -> list[tuple[int, int, str]]:
+        """Ids of pruned messages whose window is over."""
         sql = "SELECT at, scope, id FROM remembered WHERE at < ? ORDER BY at LIMIT ?"
-        rows = self._db.read(sql, (now - shortest_window, limit * _LOOK))
-        others = retention.others.dedupe
+        rows = self._db.read(sql, (now - min([*windows.values(), others]), limit * _LOOK))
         return [row for row in rows if row[0] < now - windows.get(row[1], others)][:limit]
+
+    def _passed(self, windows: dict[int, int], others: int, now: int, limit: int) -> list[tuple[int, str]]:
+        """Partitions that come to an end and have not gone on for a whole window."""
+        sql = """SELECT at, scope, partition FROM positions INDEXED BY positions_passing
+                 WHERE passing = 1 AND at < ? ORDER BY at LIMIT ?"""
+        rows = self._db.read(sql, (now - min([*windows.values(), others]), limit * _LOOK))
+        return [(scope, name) for at, scope, name in rows if at < now - windows.get(scope, others)][:limit]
 
     def _unreferenced(self, limit: int) -> set[int]:
         """Rows of large bodies that no message refers to, from a stretch of them: a crash may leave some."""

@@ -89,13 +89,14 @@ def _let_go(connection: apsw.Connection, found: Found, pruned: Pruned) -> set[in
         "DELETE FROM dedupe WHERE scope = ? AND id = ?", [(scope, name) for _, scope, name in found.ids]
     )
     connection.executemany("DELETE FROM remembered WHERE at = ? AND scope = ? AND id = ?", found.ids)
+    connection.executemany("DELETE FROM positions WHERE scope = ? AND partition = ?", found.positions)
     connection.executemany("DELETE FROM audit WHERE txn = ?", [(txn,) for txn in found.events])
     connection.executemany(
         "INSERT INTO counts VALUES (?, 'bytes', ?) ON CONFLICT (flow, word) DO UPDATE SET n = n + excluded.n",
         [(-stream, -size) for stream, size in bytes_by_stream.items()],
     )
     pruned.messages, pruned.bodies, pruned.answers = len(found.messages), len(found.bodies), len(found.answers)
-    pruned.ids, pruned.events = len(found.ids), len(found.events)
+    pruned.ids, pruned.events = len(found.ids) + len(found.positions), len(found.events)
     return bodies
 
 

@@ -8,6 +8,7 @@ import apsw
 
 from dovetail.errors import StoreError
 from dovetail.store import base
+from dovetail.store.base import Mark
 from dovetail.store.sqlite.database import Database
 
 
@@ -86,3 +87,15 @@ class Register(base.Register):
     def mark(self, name: str) -> bytes | None:
         found = self._db.one("SELECT value FROM marks WHERE name = ?", (name,))
         return found[0] if found else None
+
+    def position(self, scope: int, partition: str) -> int | None:
+        sql = "SELECT number FROM positions WHERE scope = ? AND partition = ?"
+        found = self._db.one(sql, (scope, partition))
+        return found[0] if found else None
+
+    def positions(self, scope: int, limit: int) -> tuple[int, list[Mark]]:
+        [(count,)] = self._db.read("SELECT count(*) FROM positions WHERE scope = ?", (scope,))
+        sql = """SELECT partition, number, at, passing FROM positions WHERE scope = ?
+                 ORDER BY passing, at DESC, partition LIMIT ?"""
+        rows = self._db.read(sql, (scope, limit))
+        return count, [Mark(partition, number, at, bool(passing)) for partition, number, at, passing in rows]
