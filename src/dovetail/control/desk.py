@@ -50,6 +50,8 @@ from dovetail.errors import Refused
 from dovetail.spec import nearest
 from dovetail.store.base import Progress, Row, State, Store
 
+MOST_MARKS = 20  # partitions that the status names for each flow
+
 
 class Control:
     """The desk of one store. Methods raise `Refused` with status 404 for what is not there, 400 or 422 for a wrong
@@ -81,6 +83,7 @@ class Control:
 
     def _flow_status(self, place: FlowPlace, counts: dict[tuple[int, str], int]) -> FlowStatus:
         pending = {WORDS[state]: n for state, n in self._depths.of(place, counts).items()}
+        partitions, marks = self.store.register.positions(place.stream, MOST_MARKS)
         done, discarded, dead = (counts.get((place.number, word), 0) for word in ("done", "discarded", "dead"))
         return FlowStatus(
             flow=place.name, accepted=counts.get((-place.stream, "accepted"), 0), pending=sum(pending.values()),
@@ -90,6 +93,7 @@ class Control:
                 for (flow, word), n in counts.items() if flow == place.number and word.startswith(REMEMBERS) and n
             },
             parked=self.store.progress.parked_keys(place.number), ready=dict(self.hand.ready(place.name)),
+            partitions=partitions, positions={mark.partition: mark.number for mark in marks},
             hot_keys={key.removeprefix(PARTS): n for n, key in self.hand.deepest(place.name)},
             bytes=counts.get((-place.stream, "bytes"), 0), most_bytes=self.hand.most_bytes(place.name),
         )  # fmt: skip

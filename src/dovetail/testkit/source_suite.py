@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from dovetail.sdk import Refused, Source
+from dovetail.sdk import Delivery, Position, Refused, Source
 from dovetail.testkit.fakes import CollectingDeliver, FakeConnecting
 
 
@@ -140,6 +140,33 @@ async def a_refused_message_holds_nobody_up(case: SourceCase) -> None:
         case.feed(1)
         messages = await door.count(1)
     assert [message.body for message in messages] == [case.expected(1)]
+
+
+@check
+async def positions_grow_from_delivery_to_delivery(case: SourceCase) -> None:
+    """A lower number that comes later is taken for a repeat, and a second delivery before the first is settled is
+    turned away."""
+    door = CollectingDeliver()
+    door.hold()
+    async with running(case, door):
+        for n in range(3):
+            case.feed(n)
+        await door.until(lambda: bool(door.deliveries))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        waiting = [position.partition for one in door.deliveries for position in _first_of_each(one)]
+        assert len(waiting) == len(set(waiting)), "two deliveries of a partition are under way"
+        door.release()
+        await door.count(3)
+    highest: dict[str, int] = {}
+    for delivery in door.deliveries:
+        for position in delivery.positions or ():
+            assert position.number > highest.get(position.partition, -1), f"{position} comes too late"
+        highest |= {position.partition: position.number for position in delivery.positions or ()}
+
+
+def _first_of_each(delivery: Delivery) -> list[Position]:
+    return list({position.partition: position for position in delivery.positions or ()}.values())
 
 
 @check

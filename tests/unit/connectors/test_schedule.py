@@ -120,6 +120,20 @@ async def test_a_clock_that_is_set_back_repeats_nothing(clock: VirtualClock) -> 
 
 
 @virtual
+async def test_positions_grow_though_the_clock_was_set_back_and_the_process_ended(clock: VirtualClock) -> None:
+    """Each end comes between a tick's acceptance and its being remembered: the next one may be taken for it, no more."""
+    bench = Bench(clock, every="1h")
+    bench.context.positions = bench.door.marks
+    await bench.run(3)
+    clock.set_wall(clock.now_ms() - 30 * 3_600_000)
+    await bench.run(2)
+    await bench.run(2)
+    numbers = [int(str(id).partition(":")[2]) for id in bench.door.ids]
+    assert numbers == sorted(set(numbers)) and len(numbers) == 7
+    assert len(bench.door.deliveries) <= 7 + 2
+
+
+@virtual
 async def test_a_clock_that_is_set_forward_hastens_no_interval(clock: VirtualClock) -> None:
     bench = Bench(clock, every="1h")
     async with running(bench.case, bench.door):

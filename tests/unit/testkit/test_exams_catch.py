@@ -18,6 +18,7 @@ from dovetail.sdk import (
     Message,
     Operation,
     Outcome,
+    Position,
     Receipt,
     Rejected,
     Repeat,
@@ -376,6 +377,30 @@ class Timeless(MemorySource):
             await self._more.wait()
 
 
+class CountsDown(MemorySource):
+    async def run(self, deliver: Deliver) -> None:
+        numbers = iter(range(100, 0, -1))
+        while True:
+            self._more.clear()
+            while self.items:
+                await hand_over(deliver, [Message(self.items[0], time_ms=1)], positions=[Position("p", next(numbers))])
+                self.items.pop(0)
+            await self._more.wait()
+
+
+class Overlaps(MemorySource):
+    async def run(self, deliver: Deliver) -> None:
+        number = 0
+        while True:
+            self._more.clear()
+            while self.items:
+                await deliver.room()
+                number += 1
+                message = Message(self.items.pop(0), time_ms=1)
+                deliver(Delivery([message], lambda receipts: None, positions=[Position("p", number)]))
+            await self._more.wait()
+
+
 class Stubborn(MemorySource):
     async def run(self, deliver: Deliver) -> None:
         try:
@@ -406,6 +431,8 @@ def source_case(kind: type[MemorySource]) -> SourceCase:
         (AcksFirst, "nothing_is_acknowledged_before_its_receipt"),
         (NeverAsks, "it_reads_only_when_there_is_room"),
         (NeverAsks, "what_could_not_be_kept_comes_again"),
+        (CountsDown, "positions_grow_from_delivery_to_delivery"),
+        (Overlaps, "positions_grow_from_delivery_to_delivery"),
         (NamesNothing, "a_restart_loses_nothing_and_doubles_nothing"),
         (Timeless, "what_comes_is_delivered_and_acknowledged"),
         (Stubborn, "what_comes_is_delivered_and_acknowledged"),

@@ -22,6 +22,8 @@ class FlowStatus(Struct):
     parked: int = 0  # keys that stand still behind a dead letter
     ready: dict[str, int] = {}  # messages in memory that may run and wait for their turn, by priority
     hot_keys: dict[str, int] = {}  # messages behind the head of the flow's longest lanes, as far as this process saw
+    partitions: int = 0  # of its source: how many are remembered with how far they have come
+    positions: dict[str, int] = {}  # up to 20 of them, by name: the highest number that was accepted
     bytes: int = 0  # bodies that are kept in the stream it reads
     most_bytes: int = 0  # and how many may be; 0 when no server runs
 
