@@ -7,11 +7,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from dovetail.engine.journey import Journey, named, place, traceparent
-from dovetail.engine.memo import Effect, Memo, readable
+from dovetail.engine.memo import Effect, Memo, kept_headers, readable
 from dovetail.engine.saga import Pledge
 from dovetail.engine.targets import Target
 from dovetail.errors import InDoubt, MessageError, Paused, Rejected
-from dovetail.sdk import OPAQUE, Call, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink
+from dovetail.sdk import OPAQUE, Call, Codecs, Done, Failed, Message, Operation, Outcome, Repeat, Reply, Saga, Sink
 
 if TYPE_CHECKING:
     from dovetail.engine.flow import FlowRun
@@ -113,6 +113,7 @@ class Effects:
         self, journey: Journey, key: str, step: str, branch: str, operation: Operation, call: Call, reply: Reply
     ) -> None:
         codec, body = reply.codec, b""
+        reply.headers = kept_headers(reply.headers) if reply.headers else {}  # the step sees what a retry will see
         if codec.name == OPAQUE.name and not isinstance(reply.value, bytes):
             codec = self._engine.codecs.by_name("json")  # a plain value, which must come back as what it was
             body = codec.encode(reply.value)
@@ -120,6 +121,7 @@ class Effects:
             step=step, target=operation.target, state="done", attempt=call.attempt, at=self._engine.clock.now_ms(),
             request=b"" if operation.repeat.safe else blake2b(call.message.body, digest_size=16).digest(),
             status=reply.status, codec=codec.name, body=body or reply.body, branch=place(branch),
+            headers=dict(reply.headers),
         )  # fmt: skip
         self._flow.touch(journey)
 
@@ -127,7 +129,7 @@ class Effects:
         return traceparent(message, key, journey.attempt, self._engine.clock.now_ms())
 
     def _recorded(self, effect: Effect) -> Reply:
-        return Reply(effect.body, codec=self._engine.codecs.by_name(effect.codec), status=effect.status)
+        return reply_of(effect, self._engine.codecs)
 
     async def write(
         self, step: str, branch: str, sink: Sink, pairs: Sequence[tuple[Journey, Message]],
@@ -252,3 +254,8 @@ def in_doubt(memo: Memo | None, branch: str) -> bool:
         effect.unsafe and effect.state in DOUBTFUL and f"{effect.branch}/".startswith(within)
         for effect in memo.effects.values()
     )
+
+
+def reply_of(effect: Effect, codecs: Codecs) -> Reply:
+    """What a target answered, as it was recorded."""
+    return Reply(effect.body, codec=codecs.by_name(effect.codec), status=effect.status, headers=effect.headers)

@@ -3,6 +3,7 @@ progress."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,7 @@ class Effect(msgspec.Struct, array_like=True):
     """One call of one step on an outside system. `body` is the answer's bytes in `codec`, `request` a hash of what was
     sent, `branch` the branches and rounds that the step is in. `refusal`: the code of the target's no, which stands
     until the message is a dead letter and somebody takes it up again. `unsafe`: its outcome is not known, and it cannot
-    simply be made again.
+    simply be made again. `headers`: those of the answer that are kept.
     """
 
     step: str
@@ -32,6 +33,7 @@ class Effect(msgspec.Struct, array_like=True):
     branch: str = ""
     refusal: str = ""
     unsafe: bool = False
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -112,10 +114,32 @@ FORGOTTEN = "-"  # the codec of an answer that is no longer kept
 def forget_answers(data: bytes) -> bytes:
     """A memo without what targets answered; that they did, and how, stays."""
     memo = unpack(data)
-    full = [effect for effect in memo.effects.values() if effect.body]
+    full = [effect for effect in memo.effects.values() if effect.body or effect.headers]
     for effect in full:
-        effect.body, effect.codec = b"", FORGOTTEN
+        effect.body, effect.codec, effect.headers = b"", FORGOTTEN, {}
     return pack(memo) if full else data
+
+
+MOST_HEADERS = 4096  # bytes of an answer's headers that are kept
+_NOT_KEPT = frozenset((
+    "age", "alt-svc", "connection", "content-length", "content-type", "date", "keep-alive", "server", "set-cookie",
+    "transfer-encoding", "vary", "via",
+))  # fmt: skip
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer that are kept with it, in their order as far as they fit: not those about the connection
+    and the format (the codec is kept), nor cookies, which are secrets."""
+    found: dict[str, str] = {}
+    left = MOST_HEADERS
+    for name, value in headers.items():
+        if name.lower() in _NOT_KEPT:
+            continue
+        left -= len(name) + len(value)
+        if left < 0:
+            break
+        found[readable(name)] = readable(value)
+    return found
 
 
 class Meta(msgspec.Struct, array_like=True):

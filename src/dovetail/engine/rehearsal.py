@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from dovetail.engine.effects import DOUBTFUL, doubt
+from dovetail.engine.effects import DOUBTFUL, doubt, reply_of
 from dovetail.engine.execute import Compiled
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import effect_key, named
@@ -107,7 +107,7 @@ class Capturing(Recorded):
         person."""
         key, known = self._known(step, message)
         if known is not None and known.state == "done":
-            return Reply(known.body, codec=self._flow.engine.codecs.by_name(known.codec), status=known.status)
+            return reply_of(known, self._flow.engine.codecs)
         if known is not None and known.state in DOUBTFUL and self._parks(operation.repeat is Repeat.NONE):
             raise doubt("it may have been done, and doing it again would be a second effect")
         self._capture("call", step, operation.name, key, message, args)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dovetail.clock import Clock
-from dovetail.engine.effects import in_doubt
+from dovetail.engine.effects import in_doubt, reply_of
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.journey import again, effect_key
 from dovetail.engine.memo import FORGOTTEN, Effect, Memo, unpack, unpack_meta
@@ -100,7 +100,7 @@ class Recorded:
             raise Rejected(effect.message)
         if effect.codec == FORGOTTEN:
             raise NotReached("what the target answered is no longer kept")
-        return Reply(effect.body, codec=self._flow.engine.codecs.by_name(effect.codec), status=effect.status)
+        return reply_of(effect, self._flow.engine.codecs)
 
     async def write(
         self, step: str, sink: Sink, batch: Sequence[Message], args: Sequence[Mapping[str, Any]] | None = None,

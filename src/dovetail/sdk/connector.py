@@ -62,7 +62,8 @@ class Reply:
     """What an operation answered: bytes read lazily through a codec, or a plain value (what JSON can say).
 
     `status` and `headers` are there if the protocol has them. The engine journals the bytes, so that a crash or a retry
-    gets the same answer without asking again.
+    gets the same answer without asking again; and of the headers up to 4 KiB, without those about the connection and
+    the format and without cookies. A step is given only those, the first time, too.
     """
 
     __slots__ = ("_message", "headers", "status")

@@ -10,7 +10,8 @@ _MANY_KEYS = 10_000
 class Throttle(EffectStep):
     """Lets messages go on evenly spaced, so that no more than the rate pass, for each `key` if one is given.
 
-    The spacing is kept in memory: after a restart it begins anew, and each node keeps its own.
+    The spacing is kept in memory, for a durable one would cost a write for each message and save little: after a
+    restart it begins anew, so that at most one message more than the rate passes for each key.
     """
 
     sees_body = True

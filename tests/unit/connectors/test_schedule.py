@@ -121,7 +121,7 @@ async def test_a_clock_that_is_set_back_repeats_nothing(clock: VirtualClock) -> 
 
 @virtual
 async def test_positions_grow_though_the_clock_was_set_back_and_the_process_ended(clock: VirtualClock) -> None:
-    """Each end comes between a tick's acceptance and its being remembered: the next one may be taken for it, no more."""
+    """Each end comes between a tick's acceptance and its being remembered: the next may be taken for it, no more."""
     bench = Bench(clock, every="1h")
     bench.context.positions = bench.door.marks
     await bench.run(3)

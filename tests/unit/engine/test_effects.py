@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dovetail.engine.journey import effect_key
-from dovetail.engine.memo import message_id
+from dovetail.engine.memo import forget_answers, message_id, unpack
 from dovetail.errors import InDoubt, Rejected, Retry
 from dovetail.sdk import Done, Failed, Message, Repeat, Reply
 from dovetail.store.base import State
@@ -467,3 +467,34 @@ async def test_a_refusal_stands_until_the_message_is_redriven(rig: Any) -> None:
     await rig.redrive("f", seq)
     await rig.until(lambda: rig.state("f", seq) is State.DONE)
     assert len(first.calls) == 3, "it is asked again when somebody has mended what was wrong"
+
+
+async def test_a_recorded_answer_has_the_headers_of_the_first_time(rig: Any) -> None:
+    json = rig.codecs.by_name("json")
+    headers = {"Location": "/orders/7", "Set-Cookie": "secret", "Date": "now", "X-Long": "x" * 5000, "X-Late": "1"}
+    first = rig.Op(lambda call: answered(Reply(b"1", codec=json, status=201, headers=headers)))
+    seen: list[dict[str, str]] = []
+
+    async def act(message: Message, context: Any) -> None:
+        reply = await context.call("a", first, message)
+        seen.append(dict(reply.headers))
+        if len(seen) < 3:
+            raise Retry("again")
+
+    rig.flow("f", rig.Act("s", act))
+    await rig.start()
+    [seq] = await rig.put("f", {"n": 1})
+    await rig.until(lambda: len(seen) == 2)
+    await rig.flushed()
+    await rig.restart()
+    await rig.ended("f", 1)
+    assert len(first.calls) == 1
+    assert seen == [{"Location": "/orders/7"}] * 3, "the same each time: no cookies, and what fits"
+    [effect] = rig.memo("f", seq).effects.values()
+    assert effect.headers == seen[0]
+    [forgotten] = unpack(forget_answers(rig.progress("f", seq).memo)).effects.values()
+    assert not forgotten.headers
+
+
+async def answered(reply: Reply) -> Reply:
+    return reply

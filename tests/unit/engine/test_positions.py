@@ -78,7 +78,7 @@ async def test_a_patient_source_loses_nothing_while_the_store_comes_and_goes(rig
     def away(name: str) -> None:
         if name == "store_before_commit":
             count[0] += 1
-            if count[0] % 3:
+            if count[0] in (2, 3, 6, 9, 10, 13):
                 raise Unavailable("no space")
 
     rig.store_hook = away
@@ -107,7 +107,11 @@ async def test_a_bad_row_is_parked_once(rig: Any) -> None:
     known = Refused("unreadable", status=422, code="row")
     for _ in range(2):
         receipts = await rig.deliver(
-            "f", *values(1, 2, 3, 4), positions=places(1, 2, 3, 4), park_refused=True, refusals=[None, None, known, None]
+            "f",
+            *values(1, 2, 3, 4),
+            positions=places(1, 2, 3, 4),
+            park_refused=True,
+            refusals=[None, None, known, None],
         )
         assert [receipt.parked for receipt in receipts] == [False, True, True, False]
         await rig.restart()
