@@ -149,7 +149,9 @@ async def test_a_position_that_cannot_be_written_down_is_refused(rig: Any, bad: 
     assert receipt.error.code in ("no_position", "no_id")
     [receipt] = await rig.deliver("f", *values(1), positions=[bad], park_refused=True)
     assert receipt.parked
-    assert rig.check("f") == {"dead": 1}
+    known = Refused("unreadable", status=422, code="row")
+    [receipt] = await rig.deliver("f", *values(1), positions=[bad], park_refused=True, refusals=[known])
+    assert receipt.parked and rig.check("f") == {"dead": 2}
 
 
 async def test_a_source_can_ask_how_far_it_has_come(rig: Any) -> None:
