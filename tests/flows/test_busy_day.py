@@ -13,7 +13,7 @@ import pytest
 from dovetail.testkit.processes import PATIENCE, Dovetail, Recorder, until
 
 PROJECT = Path(__file__).parent / "busy-day"
-LINES, BAD, URGENT = 6000, 97, 3
+LINES, BAD, URGENT = 8000, 97, 3
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def drop(folder: Path, first: int = 0, urgent: int = 0) -> None:
 def test_killed_in_the_middle_of_a_file(server: Dovetail, erp: Recorder, gate: Event, tmp_path: Path) -> None:
     gate.set()
     drop(tmp_path / "in")
-    for some in (300, 1500, 3000):
+    for some in (50, 300, 900):
         assert server.start(), server.log()
         until(f"{some} lines are accepted", lambda some=some: server.count("lines", "accepted") >= some)
         assert server.count("lines", "accepted") < LINES, "it is killed in the middle"
