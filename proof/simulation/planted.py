@@ -25,6 +25,7 @@ from dovetail.engine.lanes import Lanes
 from dovetail.engine.policies.deadline import Deadlines
 from dovetail.engine.recovery import Recovery
 from dovetail.engine.settle import Settler
+from dovetail.engine.steady import Steady
 from dovetail.engine.timers import Timer
 from dovetail.engine.writer import Writer
 from dovetail.errors import Rejected, Retry
@@ -366,7 +367,7 @@ def timer_in_memory() -> Iterator[None]:
 
 @bug("timers go by the wall clock")
 def wall_clock_timers() -> Iterator[None]:
-    with changed(Engine, "steady_ms", lambda before: lambda self: self.clock.now_ms()):
+    with changed(Steady, "ms", lambda before: lambda self: self._clock.now_ms()):
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from dovetail.clock import Clock, Ids
@@ -20,7 +20,8 @@ from dovetail.engine.policies.breaker import Position
 from dovetail.engine.policies.deadline import Deadlines
 from dovetail.engine.recovery import Recovery
 from dovetail.engine.signals import Signals
-from dovetail.engine.targets import Targets
+from dovetail.engine.steady import Steady
+from dovetail.engine.targets import Silences, Targets
 from dovetail.engine.waking import Alarms, rouse
 from dovetail.engine.writer import Landed, Writer
 from dovetail.errors import Unavailable
@@ -42,13 +43,15 @@ class Engine:
         self.clock, self.ids, self.codecs, self.log = clock, ids, codecs, log
         self.routes, self.folder = routes, folder
         self.observer, self.hook = observer or Observer(), hook
+        self.steady = Steady(clock, store.register)
+        self.steady_ms = self.steady.ms  # what every wait goes by
         self.writer = Writer(store, clock, self.observer, hook, log)
         self.keeper = Keeper(store.memory, codecs.by_name("json"), clock, lambda: self.writer.moves)
         self.signals = Signals(self.keeper, lambda flow, seq: rouse(self, flow, seq), self.steady_ms)
         self.alarms = Alarms(self)
         self.keeper.armed = self.alarms.at
         self.deadlines = Deadlines(clock)
-        self.targets = Targets(clock, ids, application.rates, self._breaker_moved)
+        self.targets = Targets(clock, ids, application.rates, self._breaker_moved, Silences(self))
         self.flows: dict[str, FlowRun] = {}
         self.open_doors = False
         self.dispatching = False
@@ -66,7 +69,6 @@ class Engine:
         self._waiters: dict[tuple[int, int], Admission] = {}
         self._last_seq = 0
         self.in_memory = 0  # bytes of bodies in all flows
-        self._offset = clock.now_ms() - int(clock.monotonic() * 1000)
         self.guard = DiskGuard(self)
         self.writer.before = self._before_commit
         self.writer.landed = self._landed
@@ -80,6 +82,7 @@ class Engine:
             return
         self.guard.look()
         self._services = [self._service(self.writer.run()), self._service(self.deadlines.sweep())]
+        self.steady.keep(self.writer.moves.marks)
         for name, connection in self.application.connections.items():
             await connection.open(Opening(self, name))
         for definition in self.application.flows:
@@ -230,13 +233,17 @@ class Engine:
         await self._stop_sources()
         self.dispatching = False
         self.hook("during_drain")
-        deadline = self.clock.monotonic() + seconds
-        while self._tasks and self.failure is None:  # what ends may start something: the rest of a batch, a commit
+        # What ends may start something: the rest of a batch, a commit.
+        await self.while_running(lambda: self.failure is None, self.clock.monotonic() + seconds)
+        await self.stop(clean=True)
+
+    async def while_running(self, holds: Callable[[], bool], deadline: float) -> None:
+        """Wait as long as something runs and this holds, at most until then (monotonic seconds)."""
+        while self._tasks and holds():
             left = deadline - self.clock.monotonic()
             if left <= 0:
-                break
+                return
             await asyncio.wait(list(self._tasks), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        await self.stop(clean=True)
 
     async def stop(self, clean: bool = False) -> None:
         """Stop now. What runs is abandoned; the store remembers where it was."""
@@ -408,7 +415,3 @@ class Engine:
     async def pause(self) -> None:
         """A short wait for somebody who has to ask again."""
         await asyncio.sleep(0.2)
-
-    def steady_ms(self) -> int:
-        """Wall time as of the start, advanced by the monotonic clock: a clock jump fires no timer early or twice."""
-        return self._offset + int(self.clock.monotonic() * 1000)
