@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dovetail.control.answers import RedriveOrder, Search
+from dovetail.control.answers import FlowStatus, RedriveOrder, Search
+from dovetail.control.job import JobAnswer, JobOrder
 from dovetail.engine.failpoints import NAMES, Injected
 from dovetail.engine.flow import FlowRun
 from dovetail.errors import Refused, Unavailable
@@ -25,10 +26,12 @@ from dovetail.testkit.checker import Report, check
 from dovetail.testkit.clock import SeededIds
 from dovetail.testkit.store import Disk
 from proof.simulation.clients import Client, Queue
-from proof.simulation.flows import FAMILIES, RETRIES, Draft, Family
+from proof.simulation.families import RETRIES, Draft, Family
+from proof.simulation.flows import FAMILIES
 from proof.simulation.loop import NodeLoop
 from proof.simulation.node import Life
 from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint
+from proof.simulation.patterns import PATTERNS, judged, kept_together
 
 PENDING_LIMIT = 3600.0  # virtual seconds in which everything must have ended when nothing stands in its way
 START_LIMIT = 300.0  # virtual seconds in which a process must be up, or have ended
@@ -43,7 +46,8 @@ BAD = ("down", "5xx", "5xx-applied", "reset", "lost", "hang", "late", "4xx", "42
 class World:
     """Everything of one seed. `events` is its history, `counters` are its `sometimes`."""
 
-    def __init__(self, seed: int, families: Sequence[Family] = FAMILIES) -> None:
+    def __init__(self, seed: int, patterns: Sequence[Family] = PATTERNS) -> None:
+        """Without `patterns` a seed draws what it drew before there were any."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
         self._odds = random.Random(f"odds {seed}")  # what depends on the order of events
@@ -62,18 +66,27 @@ class World:
         self.calm = False  # no more faults
         self.over = False
         self.kills: Counter[str] = Counter()
+        self._silent: dict[str, tuple[float, int]] = {}  # by target: until when, and which life has heard it
         self._peaks: dict[str, tuple[float, float]] = {}
         self._stirred: asyncio.Event
-        self._draw(families)
+        self.more = random.Random(f"patterns {seed}") if patterns else None
+        # Whether an operator redrives by jobs, lets new versions begin small, and stops the process now and then.
+        self.jobs = self.canaries = self.restarts = False
+        self.canary: Counter[str] = Counter()  # by family: how often its version has changed
+        self.shared: dict[str, int] = {}  # id -> the canary under which it was handed over
+        self.under_canary: dict[str, tuple[int, Draft]] = {}
+        self._draw(patterns)
 
     # --- what the seed draws ------------------------------------------------------------------------------------------
 
-    def _draw(self, families: Sequence[Family]) -> None:
+    def _draw(self, patterns: Sequence[Family]) -> None:
         dice = self.dice
         self.faults = {fault for fault in FAULTS if dice.random() < 0.35} if dice.random() < 0.95 else set()
         self.families = sorted(
-            dice.sample(list(families), min(len(families), dice.choice((1, 1, 2, 3)))), key=lambda one: one.name
+            dice.sample(list(FAMILIES), min(len(FAMILIES), dice.choice((1, 1, 2, 3)))), key=lambda one: one.name
         )
+        if self.more is not None:
+            self._draw_patterns(self.more, patterns)
         self.versions = {family.name: 1 for family in self.families}
         self.sources = {
             family.name: "queue" if family.deduped and dice.random() < 0.3 else "hand" for family in self.families
@@ -97,6 +110,12 @@ class World:
             self.knobs["FlowRun.window_bytes"] = 4000
         self.crashes = dice.choice((1, 2, 3, 5)) if self.on("kill") else 0
         self.drafts = self._messages(dice.choice((4, 8, 16, 30)))
+
+    def _draw_patterns(self, dice: random.Random, patterns: Sequence[Family]) -> None:
+        if dice.random() < 0.6:
+            keep = dice.choice((0, 0, 1))
+            self.families = [*self.families[:keep], *dice.sample(list(patterns), dice.choice((1, 1, 2)))]
+        self.jobs, self.canaries, self.restarts = dice.random() < 0.6, dice.random() < 0.7, dice.random() < 0.3
 
     def on(self, fault: str) -> bool:
         """Whether this seed has the fault."""
@@ -186,6 +205,8 @@ class World:
 
     async def _end(self) -> None:
         """Everything ends; dead letters are taken up, first as they are, then mended."""
+        if self.jobs:
+            await self._resume_jobs()  # whoever had paused one was interrupted
         await self._settle("when the faults had stopped")
         if self.chance(0.5):
             self.calm = self.chance(0.5)
@@ -216,7 +237,12 @@ class World:
         life = self.life
         if not life.up:
             return False
-        return not any(flow.pending for flow in life.control.status().flows)
+        return not any(map(busy, life.control.status().flows)) and self._no_job()
+
+    def _no_job(self) -> bool:
+        """Whether no redrive job is on its way."""
+        lines = self.life.control.jobs.lines() if self.jobs and self.life.up else []
+        return self.life.up and all(line.state in ("done", "cancelled") for line in lines)
 
     async def until(self, holds: Callable[[], bool], seconds: float = PENDING_LIMIT) -> bool:
         """Wait, looking again whenever something stirs and every so often; whether it came true."""
@@ -290,12 +316,26 @@ class World:
         lanes = 2 * len(keys) + sum(len(draft.value.get("items", ())) for draft in self.drafts)
         return float(flow.window + flow.versions.current.policy.concurrency + self.knobs["Timer.batch"] + lanes)
 
+    def handed_over(self, draft: Draft, life: Life) -> None:
+        """A client hands a message to a life's door. Under which version, if that can be said."""
+        name = draft.family.name
+        if self.deploying:
+            return
+        self.sent_under.pop(draft.id, None)
+        self.shared.pop(draft.id, None)
+        if life.sharing(draft.family):
+            self.shared[draft.id] = self.canary[name]
+        else:
+            self.sent_under[draft.id] = life.versions[name]
+
     def accepted(self, draft: Draft, receipt: Any) -> None:
         """A client was told that its message is in: it stays on the version it came in on."""
         if receipt.duplicate:
             self.some("a repeat was recognised")
         elif draft.id not in self.unsure and draft.id in self.sent_under:
             self.versions_of.setdefault(draft.id, (self.sent_under[draft.id],))
+        elif draft.id not in self.unsure and draft.id in self.shared and draft.family.keyed:
+            self.under_canary[draft.id] = (self.shared[draft.id], draft)
 
     def answered(self, draft: Draft, reply: Message) -> None:
         """A caller got the flow's answer."""
@@ -341,11 +381,11 @@ class World:
         """Do something a while later, whatever becomes of the node."""
         self.loop.call_later(seconds, function, *args, context=OUTSIDE)
 
-    def system(self, name: str, repeat: Any, flow: str, lane: bool, strict: bool) -> System:
+    def system(self, name: str, repeat: Any, flow: str, lane: bool, strict: bool, parks: bool) -> System:
         """The system of that name; its books outlive every node."""
         found = self.systems.get(name)
         if found is None:
-            found = self.systems[name] = System(self, name, repeat, flow, lane, strict)
+            found = self.systems[name] = System(self, name, repeat, flow, lane, strict, parks)
         return found
 
     def queue(self, flow: str) -> Queue:
@@ -354,6 +394,8 @@ class World:
     def plan(self, system: System, call: Any, value: Any) -> Plan:
         """What becomes of a call."""
         how = value.get("how")
+        if value.get("never") == system.name.rpartition(".")[2]:
+            return Plan(applied=False, error=lambda: Rejected("it was not agreed upon", code="http_409"))
         if how and not self.healed and not system.name.endswith(".look"):
             plan = self._poison(system, str(value.get("id")), call.key, how)
             if plan is not None:
@@ -371,6 +413,17 @@ class World:
         wanted = system.not_before.pop(key, 0.0)
         if self.clock.monotonic() < wanted - 0.05:
             self.breach("once", f"{system.name} was called {wanted - self.clock.monotonic():.1f} s before it wished")
+
+    def silent(self, target: str, seconds: float) -> None:
+        """A node has heard that a target wants to be left alone for a while."""
+        until, _ = self._silent.get(target, (0.0, 0))
+        self._silent[target] = max(until, self.clock.monotonic() + seconds), self.life.number
+
+    def silent_still(self, target: str) -> None:
+        """What one life has heard, the next one knows, unless there was a crash between the two."""
+        until, number = self._silent.get(target, (0.0, 0))
+        if number != self.life.number and self.clock.monotonic() < until - 0.05:
+            self.breach("once", f"after a restart {target} was called {until - self.clock.monotonic():.1f} s too soon")
 
     def _poison(self, system: System, id: str, key: str, how: str) -> Plan | None:
         self.fault("poison", how)
@@ -418,6 +471,13 @@ class World:
                 self.some("a message was split")
             elif row.state is State.IN_DOUBT:
                 self.some("a message was in doubt")
+            elif row.state is State.COMPENSATING:
+                self.some("a saga went backwards")
+            elif row.state is State.WAITING and row.reason.startswith("waits for"):
+                self.some("a message waited for an event")
+        for parked in work.parks.values():
+            if parked is not None:
+                self.some("a lane was parked")
 
     # --- death --------------------------------------------------------------------------------------------------------
 
@@ -460,6 +520,7 @@ class World:
         """A life is over."""
         if not clean:
             self.add(history.Crash())
+            self._silent.clear()
             for system in self.systems.values():
                 system.not_before.clear()
         else:
@@ -478,6 +539,8 @@ class World:
             work.append(self._clock_jumps())
         if self.on("deploy"):
             work.append(self._deploys())
+        if self.restarts:
+            work.append(self._restarts())
         if self.dice.random() < 0.4:
             work.append(self._impatient_operator())
         return work
@@ -523,14 +586,11 @@ class World:
                 continue
             family = self.dice.choice(self.families)
             self.versions[family.name] = 3 - self.versions[family.name]
+            self.canary[family.name] += 1
             self.fault("deploy")
             if self.chance(0.5):
                 self.some("a deploy while running")
-                self.deploying = True
-                answer = await life.ask(life.deploy())
-                self.deploying = False
-                if isinstance(answer, Exception):
-                    self.breach("accounted", f"a deploy failed: {answer!r}")
+                await self._deploy(life, family, self.canaries and self.chance(0.7))
             elif self.chance(0.7):
                 self.some("a deploy in good order")
                 life.task(life.end(self.dice.choice((0.0, 0.5, 30.0))))
@@ -538,6 +598,25 @@ class World:
             else:
                 self.some("a deploy in haste")
                 life.fall()
+
+    async def _restarts(self) -> None:
+        """Somebody stops the process in good order; the supervisor starts it again."""
+        for _ in range(5):
+            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.1, 1.0, 5.0)))
+            life = self.life
+            if life.up:
+                life.task(life.end(self.dice.choice((0.0, 0.5, 30.0))))
+                await life.gone
+
+    async def _deploy(self, life: Life, family: Family, canary: bool) -> None:
+        """Bring the new version into the running engine, for all messages or for a share of them."""
+        self.deploying = True
+        answer = await life.ask(life.deploy(family if canary else None))
+        self.deploying = False
+        if canary and isinstance(answer, Unavailable):  # nothing was changed
+            self.versions[family.name] = life.versions[family.name] = 3 - self.versions[family.name]
+        elif isinstance(answer, Exception):
+            self.breach("accounted", f"a deploy failed: {answer!r}")
 
     async def _impatient_operator(self) -> None:
         while True:
@@ -557,6 +636,9 @@ class World:
             if line.reason.startswith(("paused", "budget", "rate")):
                 self.breach("accounted", f"{line.id} was given up although its target was only paused: {line.reason}")
         lines = [line for line in page.messages if not line.reason.startswith("conflict") and self.chance(share)]
+        if self.jobs and lines and self.chance(0.7):
+            await self._redrive_job(life, lines, last)
+            return len(lines)
         for line in reversed(lines):
             if life.dead:
                 break
@@ -565,12 +647,7 @@ class World:
 
     async def _redrive(self, life: Life, line: Any, last: bool) -> None:
         version = "same" if self.chance(0.5) else "current"
-        if version == "current":
-            self._may_move(life, line)
-        self.add(history.Redrive("invoke", line.flow, line.id, last))
-        self.kills.clear()
-        for system in self.systems.values():
-            system.not_before.clear()  # an operator knows better
+        self._ready([line], life, last, version == "current")
         order = RedriveOrder(by="ann", ids=[line.id], flow=line.flow, version=version)
         answer = await life.ask(life.control.redrive(order))
         if answer is None or isinstance(answer, (Unavailable, Injected)):
@@ -584,9 +661,58 @@ class World:
             self.some("a dead letter was redriven")
             self.add(history.Redrive("ok", line.flow, line.id, last))
 
+    async def _redrive_job(self, life: Life, lines: Sequence[Any], last: bool) -> None:
+        """Let the server take them all up, one part after the other, whatever becomes of it meanwhile."""
+        order = RedriveOrder(
+            by="ann", ids=[f"{line.flow}:{line.id}" for line in lines], rate=self._odds.choice((0.0, 0.0, 5.0)),
+            version="same" if self.chance(0.5) else "current",
+        )  # fmt: skip
+        self._ready(lines, life, last, order.version == "current")
+        answer = await life.ask(life.control.jobs.order(order))
+        if isinstance(answer, Exception) and not isinstance(answer, (Refused, Unavailable, Injected)):
+            self.breach("redrivable", f"a redrive job could not be ordered: {answer!r}")
+        if isinstance(answer, JobAnswer) and self.chance(0.3):
+            await self._pause_job(life, answer.job.id)
+        if not await self.until(self._no_job):
+            self.breach("redrivable", "a redrive job is never over")
+        elif isinstance(answer, JobAnswer):
+            self._job_over(answer.job.id, lines, last)
+
+    def _ready(self, lines: Sequence[Any], life: Life, last: bool, moving: bool) -> None:
+        for line in lines:
+            if moving:
+                self._may_move(life, line)
+            self.add(history.Redrive("invoke", line.flow, line.id, last))
+        self.kills.clear()
+        for system in self.systems.values():
+            system.not_before.clear()  # an operator knows better
+
+    async def _pause_job(self, life: Life, id: str) -> None:
+        if not isinstance(await life.ask(life.control.jobs.change(id, JobOrder("ann", "pause"))), Exception):
+            self.some("a redrive job was paused")
+        await asyncio.sleep(self._odds.uniform(0.0, 3.0))
+        await self._resume_jobs()
+
+    async def _resume_jobs(self) -> None:
+        while True:
+            life = await self.a_life()
+            paused = [line.id for line in life.control.jobs.lines() if line.state == "paused"]
+            if not paused:
+                return
+            await life.ask(life.control.jobs.change(paused[0], JobOrder("ann", "resume")))
+            await asyncio.sleep(0.1)
+
+    def _job_over(self, id: str, lines: Sequence[Any], last: bool) -> None:
+        self.some("a redrive job was carried out")
+        [job] = [line for line in self.life.control.jobs.lines() if line.id == id]
+        if not job.skipped:
+            for line in lines:
+                self.add(history.Redrive("ok", line.flow, line.id, last))
+
     def _may_move(self, life: Life, line: Any) -> None:
-        value = JSON.decode(life.control.body(line.id, line.flow))
-        self.versions_of[str(value.get("id"))] = (1, 2)
+        id, _ = identity(JSON.decode(life.control.body(line.id, line.flow)))
+        self.versions_of[id] = (1, 2)
+        self.under_canary.pop(id, None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -602,16 +728,17 @@ class World:
             self.add(history.Count(flow.flow, flow.accepted, flow.pending, flow.done, flow.discarded, flow.dead))
         page = await life.control.messages(Search(limit=1000))
         for line in page.messages:
-            value = JSON.decode(life.control.body(line.id, line.flow))
-            id, reason = str(value["id"]), line.reason or ""
+            (id, part), reason = identity(JSON.decode(life.control.body(line.id, line.flow))), line.reason or ""
             self.add(
                 history.Seen(
-                    line.flow, line.id, line.state, id + "!c" * reason.startswith("conflict"),
-                    str(value.get("part", "")), reason, int(line.id.rpartition("-")[2], 16),
+                    line.flow, line.id, line.state, id + "!c" * reason.startswith("conflict"), part, reason,
+                    int(line.id.rpartition("-")[2], 16),
                 )
             )  # fmt: skip
         self._audit(life)
         self._narrow()
+        self.breaches += judged(self.families, self.sends, self.events)
+        self.breaches += kept_together(self.under_canary, self.events)
 
     def _audit(self, life: Life) -> None:
         engine = life.engine
@@ -637,6 +764,20 @@ class World:
                 draft, versions = self.sends[event.id], self.versions_of[event.id]
                 event.wants = draft.wants(versions)
                 event.may = draft.wants(versions) + draft.wants(versions, optional=True)
+
+
+def busy(flow: FlowStatus) -> bool:
+    """Whether a flow has something to do. What stands behind a dead letter waits for an operator; an open group waits
+    for its time."""
+    held = flow.states.get("held", 0) if flow.parked else 0
+    return flow.pending > held or bool(flow.remembers)
+
+
+def identity(value: Any) -> tuple[str, str]:
+    """The client's id in a body, and the part; nothing for a group, which is several messages."""
+    if not isinstance(value, dict):
+        return "", ""
+    return str(value.get("id", "")), str(value.get("part", ""))
 
 
 class Stuck(Exception):

@@ -275,7 +275,7 @@ class Engine:
     async def _flush(self) -> bool:
         """Bring what was decided to disk, if the store still takes anything. Whether nothing is left behind."""
         if not self._services or not self.writer.available or self._services[0].done():
-            return not self.writer.moves
+            return self.writer.idle()
         barrier = asyncio.ensure_future(self.writer.barrier())
         done, _ = await asyncio.wait([barrier, self._services[0]], timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
         barrier.cancel()

@@ -205,6 +205,26 @@ def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
             yield f"{event.flow}: {event.target} was called for {event.id} {event.part} after {who} of its key began"
         else:
             front[event.flow, event.lane] = (place, f"{event.id} {event.part}".strip())
+    yield from _parked(facts, checked, ids)
+
+
+def _parked(facts: Facts, checked: Counter[str], ids: dict[tuple[str, str], tuple[str, str]]) -> Iterator[str]:
+    """Behind a message that was refused, nobody of its lane is called for until somebody takes it up again."""
+    calls: dict[tuple[str, str], Call] = {}
+    held: dict[tuple[str, str], tuple[str, str]] = {}
+    for event in facts.history:
+        match event:
+            case Answer(word="rejected") if call := calls.get((event.target, event.key)):
+                held[call.flow, call.lane] = (call.id, call.part)
+            case Redrive(op="invoke"):
+                message = ids.get((event.flow, event.ref))
+                held = {at: who for at, who in held.items() if at[0] != event.flow or who != message}
+            case Call(parks=True) if event.lane:
+                calls[event.target, event.key] = event
+                who = held.pop((event.flow, event.lane), None)
+                checked["order"] += who is not None
+                if who is not None and who != (event.id, event.part):
+                    yield f"{event.flow}: {event.target} was called for {event.id}, though {who[0]} was refused before"
 
 
 def faithful(facts: Facts, checked: Counter[str]) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Send(Event):
 @dataclass(slots=True)
 class Call(Event):
     """A call arrived at a target: for message `id` (its part `part`) under effect key `key`, sent by `flow` in `lane`
-    (empty if the flow promises no order)."""
+    (empty if the flow promises no order). `parks`: a message of that flow that is refused holds back its lane."""
 
     kind = "call"
     target: str
@@ -75,6 +75,7 @@ class Call(Event):
     part: str = ""
     flow: str = ""
     lane: str = ""
+    parks: bool = False
 
 
 @dataclass(slots=True)
