@@ -24,7 +24,7 @@ from dovetail.engine.steady import Steady
 from dovetail.engine.targets import Silences, Targets
 from dovetail.engine.waking import Alarms, rouse
 from dovetail.engine.writer import Landed, Writer
-from dovetail.errors import Unavailable
+from dovetail.errors import Damaged, Unavailable
 from dovetail.sdk import Codecs, Log, Message, Routes, Source
 from dovetail.store.base import Entry, State, Store
 
@@ -70,6 +70,7 @@ class Engine:
         self._last_seq = 0
         self.in_memory = 0  # bytes of bodies in all flows
         self.guard = DiskGuard(self)
+        store.damaged = self._damaged
         self.writer.before = self._before_commit
         self.writer.landed = self._landed
         self.writer.resumed.append(self._resumed)
@@ -340,6 +341,13 @@ class Engine:
             self.failure = task.exception()
             self.log.error("service_failed", error=repr(self.failure))
             self.ended.set()
+
+    def _damaged(self, error: Damaged) -> None:
+        """Stored bytes have changed, wherever that was met: nobody acts on anything from the store any more."""
+        self.open_doors = self.dispatching = False
+        self.failure = self.failure or error
+        self.log.error("store_damaged", reason=error.message)
+        self.ended.set()
 
     # --- between the writer and the flows ---------------------------------------------------------------------
 
