@@ -72,6 +72,7 @@ class World:
         self.more = random.Random(f"patterns {seed}") if patterns else None
         # Whether an operator redrives by jobs, lets new versions begin small, and stops the process now and then.
         self.jobs = self.canaries = self.restarts = False
+        self.sparing = False  # whether targets say 429 all the time
         self.canary: Counter[str] = Counter()  # by family: how often its version has changed
         self.shared: dict[str, int] = {}  # id -> the canary under which it was handed over
         self.under_canary: dict[str, tuple[int, Draft]] = {}
@@ -115,7 +116,8 @@ class World:
         if dice.random() < 0.6:
             keep = dice.choice((0, 0, 1))
             self.families = [*self.families[:keep], *dice.sample(list(patterns), dice.choice((1, 1, 2)))]
-        self.jobs, self.canaries, self.restarts = dice.random() < 0.6, dice.random() < 0.7, dice.random() < 0.3
+        self.jobs, self.canaries, self.restarts = dice.random() < 0.6, dice.random() < 0.7, dice.random() < 0.4
+        self.sparing = self.on("bad-target") and dice.random() < 0.5
 
     def on(self, fault: str) -> bool:
         """Whether this seed has the fault."""
@@ -400,8 +402,9 @@ class World:
             plan = self._poison(system, str(value.get("id")), call.key, how)
             if plan is not None:
                 return plan
-        if system.trouble is not None and not self.calm and self.chance(system.trouble[1]):
-            word = self._odds.choice(system.trouble[0])
+        sparing = self.sparing and not self.calm and self.chance(0.2)
+        if sparing or (system.trouble is not None and not self.calm and self.chance(system.trouble[1])):
+            word = "429" if sparing else self._odds.choice(system.trouble[0])  # type: ignore[index]
             fault = {"credentials": "expired-credentials", "slow": "slow-consumer"}.get(word, "bad-target")
             self.fault(fault, word)
             self.some(f"target: {word}")

@@ -16,7 +16,7 @@ import pytest
 
 from dovetail.errors import Damaged, StoreError
 from dovetail.store.base import Entry, Keeping, Retention, Work
-from dovetail.store.sqlite import connect
+from dovetail.store.sqlite import bitrot, connect
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -204,11 +204,11 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, monkeypatch):
     path = tmp_path / "store.db"
     connect.create(path)
     connection = connect.connect(path, 1024)
-    connect.migrate(connection, path)
+    connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first)
     monkeypatch.setattr(connect, "migrations", lambda: [*first, ("0099_more.sql", "CREATE TABLE more (x)")])
-    connect.migrate(connection, path)
-    connect.migrate(connection, path)
+    connect.migrate(connection, bitrot.NEW)
+    connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first) + 1
     assert connection.execute("SELECT count(*) FROM more").get == 0
 
@@ -218,10 +218,10 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch):
     path = tmp_path / "store.db"
     connect.create(path)
     connection = connect.connect(path, 1024)
-    connect.migrate(connection, path)
+    connect.migrate(connection, bitrot.NEW)
     monkeypatch.setattr(connect, "migrations", lambda: [*first, ("0002.sql", "CREATE TABLE more (x); CREATE nonsense")])
     with pytest.raises(apsw.SQLError):
-        connect.migrate(connection, path)
+        connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first)
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'more'").get == 0
 

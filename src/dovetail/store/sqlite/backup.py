@@ -20,7 +20,7 @@ import msgspec
 
 from dovetail.errors import StoreError
 from dovetail.store.backup import Manifest, Progress
-from dovetail.store.sqlite import connect
+from dovetail.store.sqlite import bitrot, connect
 from dovetail.store.sqlite.owner import Owner
 from dovetail.store.sqlite.payloads import folder_of
 from dovetail.store.sqlite.spill import flush_folder, hash_of
@@ -156,9 +156,10 @@ def _copy_database(store: Path, copy: Path, told: Progress) -> None:
 def _described(folder: Path, at: int) -> Manifest:
     """What lies in the folder, every byte of it read. Raises StoreError when it does not hold together."""
     database = folder / DATABASE
+    reserve = bitrot.reserved(database)
     connection = connect.reader(database)
     try:
-        connect.identify(connection, database)
+        connect.identify(connection, database, reserve)
         connect.quick_check(connection, database)
         held: list[Any] = connection.execute(
             "SELECT uid, high, (SELECT count(*) FROM journal), (SELECT coalesce(max(seq), 0) FROM journal) FROM store"

@@ -17,7 +17,7 @@ import apsw.sqlite_extra
 
 from dovetail.errors import Damaged, StoreError
 
-RESERVE = 8  # bytes of each page that hold its checksum
+RESERVE, NEW = 8, -1  # bytes of each page that hold its checksum; there are no pages yet
 _HEADER, _FRAME = 32, 24  # bytes before the first frame of a log, and before each frame's page
 _ORDERS = {0x377F0682: "<", 0x377F0683: ">"}  # a log's first four bytes: how its checksums read their words
 
@@ -34,10 +34,10 @@ def checksums() -> None:
 
 
 def reserved(path: Path) -> int:
-    """How many bytes at the end of each page are not SQLite's; 0 for a file that is empty. Raises OSError."""
+    """How many bytes at the end of each page are not SQLite's; `NEW` for a file without pages. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(100)
-    return head[20] if len(head) == 100 else 0
+    return head[20] if len(head) == 100 else NEW
 
 
 def met(error: apsw.Error) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from dovetail.errors import DovetailError, StoreError, Unavailable
-from dovetail.store.sqlite.bitrot import RESERVE, checksums, damaged, met, reserved
+from dovetail.store.sqlite.bitrot import NEW, RESERVE, checksums, damaged, met
 
 MINIMUM = (3, 51, 3)  # older ones may corrupt a database in WAL mode (the "WAL reset" bug)
 APPLICATION = int.from_bytes(b"DVTL", "big")
@@ -81,8 +81,10 @@ def connect(path: Path, cache_kib: int) -> apsw.Connection:
     return connection
 
 
-def identify(connection: apsw.Connection, path: Path) -> None:
-    """Refuse databases of other programs and of newer versions. Raises StoreError, apsw.Error."""
+def identify(connection: apsw.Connection, path: Path, reserve: int) -> None:
+    """Refuse databases of other programs and of newer versions. `reserve`: what `bitrot.reserved` said before the
+    database was opened (whoever closes a file gives up all locks of the process on it). Raises StoreError, apsw.Error.
+    """
     tables = connection.execute("SELECT count(*) FROM sqlite_master").get
     if tables and connection.pragma("application_id") != APPLICATION:
         raise StoreError(f"{path} is not a Dovetail store: it is the SQLite database of another program")
@@ -92,7 +94,7 @@ def identify(connection: apsw.Connection, path: Path) -> None:
             f"store {path} was written by a newer Dovetail (its version is {version}, this one knows {known}): "
             "use that Dovetail, or another store"
         )
-    if version >= CHECKED and reserved(path) != RESERVE:
+    if version >= CHECKED and reserve not in (NEW, RESERVE):
         raise damaged(path, "its pages say that they have no checksums")
 
 
@@ -112,12 +114,12 @@ def reader(path: Path) -> apsw.Connection:
     return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
 
 
-def migrate(connection: apsw.Connection, path: Path) -> None:
+def migrate(connection: apsw.Connection, reserve: int) -> None:
     """Bring the schema up to date, each step in its own transaction. A store whose pages have no checksums yet is
     written anew, which takes as much room again and some seconds a gigabyte. Raises apsw.Error."""
     for number, (_, sql) in enumerate(migrations(), 1):
         if number > connection.pragma("user_version"):
-            if number == CHECKED and reserved(path) != RESERVE:
+            if number == CHECKED and reserve not in (NEW, RESERVE):
                 connection.execute("VACUUM")
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             with connection:

@@ -40,13 +40,13 @@ class Database:
     def _open(self) -> None:
         connect.create(self.path)
         try:
-            flushed = bitrot.flushed(self.path)
+            reserve, flushed = bitrot.reserved(self.path), bitrot.flushed(self.path)
             with contextlib.ExitStack() as half_open:
                 writing = connect.connect(self.path, WRITER_CACHE)
                 half_open.callback(writing.close)
-                connect.identify(writing, self.path)
+                connect.identify(writing, self.path, reserve)
                 bitrot.require(writing, self.path, flushed)
-                connect.migrate(writing, self.path)
+                connect.migrate(writing, reserve)
                 self.reading = connect.connect(self.path, READER_CACHE)
                 self.writing = writing
                 half_open.pop_all()
