@@ -19,6 +19,7 @@ from dovetail.testkit.history import (
     Fault,
     Memory,
     Redrive,
+    Restored,
     Seen,
     Send,
 )
@@ -184,7 +185,8 @@ def _calls(facts: Facts, checked: Counter[str]) -> Iterator[str]:
 
 
 def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
-    """Once a message of a lane has begun, no earlier one is called for, unless an operator took it up again."""
+    """Once a message of a lane has begun, no earlier one is called for, unless an operator took it up again, or the
+    store is one from before it began."""
     places = {(seen.flow, seen.id, seen.part): seen.place for seen in facts.seen.values()}
     ids = {(seen.flow, seen.ref): (seen.id, seen.part) for seen in facts.seen.values()}
     front: dict[tuple[str, str], tuple[int, str]] = {}
@@ -192,6 +194,8 @@ def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
     for event in facts.history:
         if isinstance(event, Redrive) and event.op == "invoke":
             again.add((event.flow, *ids.get((event.flow, event.ref), ("", ""))))
+        if isinstance(event, Restored):
+            front.clear()
         if not isinstance(event, Call) or not event.lane:
             continue
         message = (event.flow, event.id, event.part)

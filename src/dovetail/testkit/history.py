@@ -120,6 +120,13 @@ class Crash(Event):
 
 
 @dataclass(slots=True)
+class Restored(Event):
+    """A backup was put in the place of the store: what came after it is not known any more, and begins again."""
+
+    kind = "restored"
+
+
+@dataclass(slots=True)
 class Redrive(Event):
     """An operator took up the dead letter `ref` of `flow`. `last`: everything that stood in its way is mended."""
 
@@ -188,7 +195,8 @@ class Memory(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    one.kind: one for one in (Send, Call, Answer, Effect, Fault, Crash, Redrive, Drained, Seen, Count, Audited, Memory)
+    one.kind: one
+    for one in (Send, Call, Answer, Effect, Fault, Crash, Restored, Redrive, Drained, Seen, Count, Audited, Memory)
 }
 
 
