@@ -53,10 +53,12 @@ class Drill:
     def __init__(self, case: Case, seed: int, folder: Path) -> None:
         self.case, self.dice, self.trial = case, Random(seed), Trial()
         giant = 900_000 if case.place == "message" else 0
-        rotten = case.place == "rot"  # a target that cannot dedupe may see a thing again when a backup is restored
+        # When a backup is restored, what was done since is done again: once where the target dedupes and the key is
+        # the same, which is not so of careful orders and of groups (see docs/operations.md).
+        rotten = case.place == "rot"
         day = Day(
-            orders=10, careful=0 if rotten else 3, batches=2, bad=1, groups=3, shipping=2, trips=2, pad=giant,
-            giant=2 if rotten else 0,
+            orders=10, careful=0 if rotten else 3, batches=2, bad=1, groups=0 if rotten else 3, shipping=2, trips=2,
+            pad=giant, giant=2 if rotten else 0,
         )  # fmt: skip
         self.folder, self.story = folder, Story(day, folder)
         self.control = folder / "control"
