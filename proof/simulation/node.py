@@ -73,7 +73,7 @@ class Life(Node):
         self.doors: dict[str, Deliver] = {}
         self.up = False
         self.gone: asyncio.Future[None] = world.loop.create_future()
-        self.waiting: set[asyncio.Future[Any]] = set()  # futures of the world that this life should set
+        self.waiting: dict[asyncio.Future[Any], None] = {}  # futures of the world that this life should set
         self.log, self.watch = FakeLog(), Watch(self)
         self.versions = dict(world.versions)
         self.engine: Engine
@@ -184,7 +184,7 @@ class Life(Node):
     def _left(self, clean: bool) -> None:
         self.up = False
         self.doors.clear()
-        waiting, self.waiting = self.waiting, set()
+        waiting, self.waiting = self.waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -197,8 +197,8 @@ class Life(Node):
     def promise(self) -> asyncio.Future[Any]:
         """A future of the world that this life sets, or its end does (to None)."""
         future: asyncio.Future[Any] = self.loop.create_future()
-        self.waiting.add(future)
-        future.add_done_callback(self.waiting.discard)
+        self.waiting[future] = None
+        future.add_done_callback(lambda done: self.waiting.pop(done, None))
         return future
 
     def deliver(self, flow: str, bodies: list[bytes], dedupe: list[str] | None, **more: Any) -> asyncio.Future[Any]:

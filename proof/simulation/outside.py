@@ -56,6 +56,13 @@ def meant(value: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
     return [(str(value.get("id", "?")), str(value.get("part", "")), value)]
 
 
+def identity(value: Any) -> tuple[str, str]:
+    """The client's id in a body, and the part; nothing for a group, which is several messages."""
+    if not isinstance(value, dict):
+        return "", ""
+    return str(value.get("id", "")), str(value.get("part", ""))
+
+
 def life() -> Life:
     """The life that is running now."""
     found = NODE.get()

@@ -14,11 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dovetail.control.answers import FlowStatus, RedriveOrder, Search
-from dovetail.control.job import JobAnswer, JobOrder
+from dovetail.control.answers import FlowStatus, Search
 from dovetail.engine.failpoints import NAMES, Injected
 from dovetail.engine.flow import FlowRun
-from dovetail.errors import Refused, Unavailable
 from dovetail.sdk import Message, Rejected
 from dovetail.store.base import State, Work
 from dovetail.testkit import history
@@ -28,19 +26,18 @@ from dovetail.testkit.store import Disk
 from proof.simulation.clients import Client, Queue
 from proof.simulation.families import RETRIES, Draft, Family
 from proof.simulation.flows import FAMILIES
+from proof.simulation.hands import Hands
 from proof.simulation.loop import NodeLoop
 from proof.simulation.node import Life
-from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint
+from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint, identity
 from proof.simulation.patterns import PATTERNS, judged, kept_together
 
 PENDING_LIMIT = 3600.0  # virtual seconds in which everything must have ended when nothing stands in its way
 START_LIMIT = 300.0  # virtual seconds in which a process must be up, or have ended
-MOST_WRONG = 2 * 86400.0  # seconds that the clock may be ahead: what ended longer ago than that may be pruned
 FAULTS = (
     "kill", "disk-full", "fsync-failure", "database-partition", "clock-jump", "bad-target", "source-repeats",
     "broker-restart", "poison", "giant", "slow-consumer", "schema-drift", "deploy", "expired-credentials",
 )  # fmt: skip
-BAD = ("down", "5xx", "5xx-applied", "reset", "lost", "hang", "late", "4xx", "429", "garbage")
 
 
 class World:
@@ -50,7 +47,7 @@ class World:
         """Without `patterns` a seed draws what it drew before there were any."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
-        self._odds = random.Random(f"odds {seed}")  # what depends on the order of events
+        self.odds = random.Random(f"odds {seed}")  # what depends on the order of events
         self.events: list[history.Event] = []
         self.counters: Counter[str] = Counter()
         self.breaches: list[tuple[str, str]] = []
@@ -69,6 +66,7 @@ class World:
         self._silent: dict[str, tuple[float, int]] = {}  # by target: until when, and which life has heard it
         self._peaks: dict[str, tuple[float, float]] = {}
         self._stirred: asyncio.Event
+        self.hands = Hands(self)
         self.more = random.Random(f"patterns {seed}") if patterns else None
         # Whether an operator redrives by jobs, lets new versions begin small, and stops the process now and then.
         self.jobs = self.canaries = self.restarts = False
@@ -143,12 +141,12 @@ class World:
     async def run(self, loop: NodeLoop) -> Report:
         """Play it to the end and judge it."""
         self.loop, self.clock = loop, loop.clock
-        self._began = self.clock.now_ms()
+        self.began = self.clock.now_ms()
         self._stirred = asyncio.Event()
         loop.blow = self._blow
         self.life = Life(self, 0)
         keeper = loop.create_task(self._keep_alive())
-        mischief = [loop.create_task(work) for work in self._mischief()]
+        mischief = [loop.create_task(work) for work in self.hands.mischief()]
         try:
             await self._send_everything()
             await self._settle("while faults go on", breach=False, limit=20.0)
@@ -200,7 +198,7 @@ class World:
                 task.result()
 
     def _calm_down(self) -> None:
-        self.calm, self._disk_full = True, False
+        self.calm, self.disk_full = True, False
         self.loop.fuse = -1
         for system in self.systems.values():
             system.trouble = None
@@ -208,16 +206,16 @@ class World:
     async def _end(self) -> None:
         """Everything ends; dead letters are taken up, first as they are, then mended."""
         if self.jobs:
-            await self._resume_jobs()  # whoever had paused one was interrupted
+            await self.hands.resume_jobs()  # whoever had paused one was interrupted
         await self._settle("when the faults had stopped")
         if self.chance(0.5):
             self.calm = self.chance(0.5)
-            await self._redrive_all(last=False)
+            await self.hands.redrive_all(last=False)
             self._calm_down()
             await self._settle("after a redrive")
         self.healed = True
         for _ in range(3):
-            if not await self._redrive_all(last=True):
+            if not await self.hands.redrive_all(last=True):
                 break
             await self._settle("after the last redrive")
         life = await self.a_life()
@@ -239,9 +237,9 @@ class World:
         life = self.life
         if not life.up:
             return False
-        return not any(map(busy, life.control.status().flows)) and self._no_job()
+        return not any(map(busy, life.control.status().flows)) and self.no_job()
 
-    def _no_job(self) -> bool:
+    def no_job(self) -> bool:
         """Whether no redrive job is on its way."""
         lines = self.life.control.jobs.lines() if self.jobs and self.life.up else []
         return self.life.up and all(line.state in ("done", "cancelled") for line in lines)
@@ -377,7 +375,7 @@ class World:
 
     def chance(self, share: float) -> bool:
         """Whether something that depends on the order of events happens."""
-        return self._odds.random() < share
+        return self.odds.random() < share
 
     def outside(self, seconds: float, function: Callable[..., Any], *args: Any) -> None:
         """Do something a while later, whatever becomes of the node."""
@@ -404,12 +402,12 @@ class World:
                 return plan
         sparing = self.sparing and not self.calm and self.chance(0.2)
         if sparing or (system.trouble is not None and not self.calm and self.chance(system.trouble[1])):
-            word = "429" if sparing else self._odds.choice(system.trouble[0])  # type: ignore[index]
+            word = "429" if sparing else self.odds.choice(system.trouble[0])  # type: ignore[index]
             fault = {"credentials": "expired-credentials", "slow": "slow-consumer"}.get(word, "bad-target")
             self.fault(fault, word)
             self.some(f"target: {word}")
-            return TROUBLES[word](self._odds)
-        return Plan(self._odds.uniform(0.0, self.latency), self._odds.uniform(0.0, self.latency))
+            return TROUBLES[word](self.odds)
+        return Plan(self.odds.uniform(0.0, self.latency), self.odds.uniform(0.0, self.latency))
 
     def too_soon(self, system: System, key: str) -> None:
         """A target that asked for patience must not be called before its time, unless the node forgot it by a crash."""
@@ -447,21 +445,21 @@ class World:
 
     def disk_takes(self) -> float:
         """Seconds before and after a commit."""
-        return self._odds.uniform(0.0, self.slow_disk) if self.slow_disk else 0.0
+        return self.odds.uniform(0.0, self.slow_disk) if self.slow_disk else 0.0
 
     def disk_fault(self) -> str:
         """What is wrong with this commit."""
         if self.calm:
             return ""
-        if self.on("disk-full") and self._disk_full:
+        if self.on("disk-full") and self.disk_full:
             self.fault("disk-full")
             return "full"
         if self.on("fsync-failure") and self.chance(0.01):
             self.fault("fsync-failure")
-            return self._odds.choice(("broken", "broken-kept"))
+            return self.odds.choice(("broken", "broken-kept"))
         return ""
 
-    _disk_full = False
+    disk_full = False
 
     def committed(self, life: Life, work: Work) -> None:
         """Work is on the disk."""
@@ -530,193 +528,6 @@ class World:
             self.some("an orderly end")
         self.stir()
 
-    # --- mischief -----------------------------------------------------------------------------------------------------
-
-    def _mischief(self) -> list[Any]:
-        work = []
-        if self.faults & {"bad-target", "slow-consumer", "expired-credentials"}:
-            work.append(self._weather())
-        if self.on("disk-full"):
-            work.append(self._full_disks())
-        if self.on("clock-jump"):
-            work.append(self._clock_jumps())
-        if self.on("deploy"):
-            work.append(self._deploys())
-        if self.restarts:
-            work.append(self._restarts())
-        if self.dice.random() < 0.4:
-            work.append(self._impatient_operator())
-        return work
-
-    async def _weather(self) -> None:
-        """Systems have their bad times."""
-        dice = self.dice
-        words = [word for word in BAD if self.on("bad-target")]
-        words += ["slow"] * self.on("slow-consumer") + ["credentials"] * self.on("expired-credentials")
-        while True:
-            await asyncio.sleep(dice.expovariate(1.0) * dice.choice((0.01, 0.1, 2.0)))
-            mine = dice.sample(words, min(len(words), dice.choice((1, 1, 2, 4))))
-            share = dice.choice((0.2, 0.5, 1.0))
-            for system in list(self.systems.values()):
-                if dice.random() < 0.6:
-                    system.trouble = (mine, share)
-            await asyncio.sleep(dice.expovariate(1.0) * dice.choice((0.1, 1.0, 10.0)))
-            for system in self.systems.values():
-                system.trouble = None
-
-    async def _full_disks(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.01, 1.0, 5.0)))
-            self._disk_full = True
-            await asyncio.sleep(self.dice.expovariate(1.0))
-            self._disk_full = False
-
-    _wrong = 0.0  # seconds by which the clock is ahead
-
-    async def _clock_jumps(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.05, 3.0)))
-            self.fault("clock-jump")
-            self._wrong = min(self._wrong + self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0)), MOST_WRONG)
-            self.clock.set_wall(self._began + int((self.clock.monotonic() + self._wrong) * 1000))
-
-    async def _deploys(self) -> None:
-        """New versions, one process after the other: in good order, or in haste."""
-        for _ in range(self.dice.choice((1, 1, 3))):
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.02, 0.5, 5.0)))
-            life = self.life
-            if not life.up:
-                continue
-            family = self.dice.choice(self.families)
-            self.versions[family.name] = 3 - self.versions[family.name]
-            self.canary[family.name] += 1
-            self.fault("deploy")
-            if self.chance(0.5):
-                self.some("a deploy while running")
-                await self._deploy(life, family, self.canaries and self.chance(0.7))
-            elif self.chance(0.7):
-                self.some("a deploy in good order")
-                life.task(life.end(self.dice.choice((0.0, 0.5, 30.0))))
-                await life.gone
-            else:
-                self.some("a deploy in haste")
-                life.fall()
-
-    async def _restarts(self) -> None:
-        """Somebody stops the process in good order; the supervisor starts it again."""
-        for _ in range(5):
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.1, 1.0, 5.0)))
-            life = self.life
-            if life.up:
-                life.task(life.end(self.dice.choice((0.0, 0.5, 30.0))))
-                await life.gone
-
-    async def _deploy(self, life: Life, family: Family, canary: bool) -> None:
-        """Bring the new version into the running engine, for all messages or for a share of them."""
-        self.deploying = True
-        answer = await life.ask(life.deploy(family if canary else None))
-        self.deploying = False
-        if canary and isinstance(answer, Unavailable):  # nothing was changed
-            self.versions[family.name] = life.versions[family.name] = 3 - self.versions[family.name]
-        elif isinstance(answer, Exception):
-            self.breach("accounted", f"a deploy failed: {answer!r}")
-
-    async def _impatient_operator(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.5, 5.0)))
-            if self.life.up:
-                await self._redrive_all(last=False, share=0.5)
-
-    # --- the operator -------------------------------------------------------------------------------------------------
-
-    async def _redrive_all(self, last: bool, share: float = 1.0) -> int:
-        """Take up dead letters (not those that only a person could decide about); how many."""
-        life = await self.a_life()
-        page = await life.ask(life.control.messages(Search(states=["dead"], limit=1000)))
-        if page is None or isinstance(page, Exception):
-            return 0
-        for line in page.messages:
-            if line.reason.startswith(("paused", "budget", "rate")):
-                self.breach("accounted", f"{line.id} was given up although its target was only paused: {line.reason}")
-        lines = [line for line in page.messages if not line.reason.startswith("conflict") and self.chance(share)]
-        if self.jobs and lines and self.chance(0.7):
-            await self._redrive_job(life, lines, last)
-            return len(lines)
-        for line in reversed(lines):
-            if life.dead:
-                break
-            await self._redrive(life, line, last)
-        return len(lines)
-
-    async def _redrive(self, life: Life, line: Any, last: bool) -> None:
-        version = "same" if self.chance(0.5) else "current"
-        self._ready([line], life, last, version == "current")
-        order = RedriveOrder(by="ann", ids=[line.id], flow=line.flow, version=version)
-        answer = await life.ask(life.control.redrive(order))
-        if answer is None or isinstance(answer, (Unavailable, Injected)):
-            return
-        if isinstance(answer, Refused):
-            if answer.code != "not-dead":
-                self.add(history.Redrive("fail", line.flow, line.id, last, answer.message))
-        elif isinstance(answer, Exception):
-            self.add(history.Redrive("fail", line.flow, line.id, last, repr(answer)))
-        else:
-            self.some("a dead letter was redriven")
-            self.add(history.Redrive("ok", line.flow, line.id, last))
-
-    async def _redrive_job(self, life: Life, lines: Sequence[Any], last: bool) -> None:
-        """Let the server take them all up, one part after the other, whatever becomes of it meanwhile."""
-        order = RedriveOrder(
-            by="ann", ids=[f"{line.flow}:{line.id}" for line in lines], rate=self._odds.choice((0.0, 0.0, 5.0)),
-            version="same" if self.chance(0.5) else "current",
-        )  # fmt: skip
-        self._ready(lines, life, last, order.version == "current")
-        answer = await life.ask(life.control.jobs.order(order))
-        if isinstance(answer, Exception) and not isinstance(answer, (Refused, Unavailable, Injected)):
-            self.breach("redrivable", f"a redrive job could not be ordered: {answer!r}")
-        if isinstance(answer, JobAnswer) and self.chance(0.3):
-            await self._pause_job(life, answer.job.id)
-        if not await self.until(self._no_job):
-            self.breach("redrivable", "a redrive job is never over")
-        elif isinstance(answer, JobAnswer):
-            self._job_over(answer.job.id, lines, last)
-
-    def _ready(self, lines: Sequence[Any], life: Life, last: bool, moving: bool) -> None:
-        for line in lines:
-            if moving:
-                self._may_move(life, line)
-            self.add(history.Redrive("invoke", line.flow, line.id, last))
-        self.kills.clear()
-        for system in self.systems.values():
-            system.not_before.clear()  # an operator knows better
-
-    async def _pause_job(self, life: Life, id: str) -> None:
-        if not isinstance(await life.ask(life.control.jobs.change(id, JobOrder("ann", "pause"))), Exception):
-            self.some("a redrive job was paused")
-        await asyncio.sleep(self._odds.uniform(0.0, 3.0))
-        await self._resume_jobs()
-
-    async def _resume_jobs(self) -> None:
-        while True:
-            life = await self.a_life()
-            paused = [line.id for line in life.control.jobs.lines() if line.state == "paused"]
-            if not paused:
-                return
-            await life.ask(life.control.jobs.change(paused[0], JobOrder("ann", "resume")))
-            await asyncio.sleep(0.1)
-
-    def _job_over(self, id: str, lines: Sequence[Any], last: bool) -> None:
-        self.some("a redrive job was carried out")
-        [job] = [line for line in self.life.control.jobs.lines() if line.id == id]
-        if not job.skipped:
-            for line in lines:
-                self.add(history.Redrive("ok", line.flow, line.id, last))
-
-    def _may_move(self, life: Life, line: Any) -> None:
-        id, _ = identity(JSON.decode(life.control.body(line.id, line.flow)))
-        self.versions_of[id] = (1, 2)
-        self.under_canary.pop(id, None)
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     async def _observe(self, life: Life) -> None:
@@ -774,13 +585,6 @@ def busy(flow: FlowStatus) -> bool:
     for its time."""
     held = flow.states.get("held", 0) if flow.parked else 0
     return flow.pending > held or bool(flow.remembers)
-
-
-def identity(value: Any) -> tuple[str, str]:
-    """The client's id in a body, and the part; nothing for a group, which is several messages."""
-    if not isinstance(value, dict):
-        return "", ""
-    return str(value.get("id", "")), str(value.get("part", ""))
 
 
 class Stuck(Exception):

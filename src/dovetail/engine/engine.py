@@ -63,7 +63,7 @@ class Engine:
         self._by_stream: dict[int, list[FlowRun]] = {}
         self._streams: dict[str, int] = {}
         self.retired: list[Retired] = []  # what a deployment replaced and messages in memory still use
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._services: list[asyncio.Task[Any]] = []
         self._sources: dict[str, asyncio.Task[Any]] = {}  # by flow
         self._waiters: dict[tuple[int, int], Admission] = {}
@@ -306,22 +306,22 @@ class Engine:
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something to its end; an error nobody expected is logged."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
 
     def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """As `spawn`, for work that handles all its errors and calls `release` at its end."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         return task
 
     def release(self, task: asyncio.Task[None] | None) -> None:
         """Kept work is at its end."""
         if task is not None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self.log.error("task_failed", error=repr(task.exception()))
 
