@@ -55,8 +55,6 @@ class StoreError(DovetailError):
 class Damaged(StoreError):
     """Stored bytes have changed: nothing is read or written any more until a backup is restored."""
 
-    code = "damaged"
-
 
 class Refused(DovetailError):
     """The door stays shut for this input. `status` is the HTTP status a caller gets (400-499)."""
