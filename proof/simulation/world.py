@@ -393,9 +393,11 @@ class World:
 
     def plan(self, system: System, call: Any, value: Any) -> Plan:
         """What becomes of a call."""
-        how = value.get("how")
-        if value.get("never") == system.name.rpartition(".")[2]:
+        how, never, operation = value.get("how"), value.get("never"), system.name.rpartition(".")[2]
+        if never == operation:
             return Plan(applied=False, error=lambda: Rejected("it was not agreed upon", code="http_409"))
+        if never == "heard" and operation == "create":
+            return Plan(0.01, answered=False)
         if how and not self.healed and not system.name.endswith(".look"):
             plan = self._poison(system, str(value.get("id")), call.key, how)
             if plan is not None:
