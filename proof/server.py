@@ -38,12 +38,16 @@ class Server(Dovetail):
     def begin(self, failpoint: str = "", born: Callable[[], None] = lambda: None) -> bool:
         """Start with a failpoint and wait until it is ready; False if it died first. `born` is called just before."""
         life = self._witness.born()
+        counting = self.counting(life, failpoint)
+        self.crossings = Crossings(Path(counting[VARIABLE]))
+        born()
+        return self.start(ACCOUNTING_URL=f"{self.target}/life/{life}", **counting)
+
+    def counting(self, life: int, failpoint: str = "") -> dict[str, str]:
+        """The environment of a life that counts its crossings, from none on."""
         path = self._folder / f"crossings.{life}"
         path.unlink(missing_ok=True)
-        self.crossings = Crossings(path)
-        born()
-        url = f"{self.target}/life/{life}"
-        return self.start(DOVETAIL_FAILPOINT=failpoint or UNSET, ACCOUNTING_URL=url, **{VARIABLE: str(path)})
+        return {"DOVETAIL_FAILPOINT": failpoint or UNSET, VARIABLE: str(path)}
 
     def crossed(self, name: str) -> int:
         """How often this life has crossed a failpoint."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dovetail.errors import Unavailable
 from dovetail.sdk import Receipt
 from dovetail.testkit.history import Send, digest
-from proof.simulation.flows import Draft
+from proof.simulation.families import Draft
 
 if TYPE_CHECKING:
     from proof.simulation.world import World
@@ -74,8 +74,7 @@ class Client:
                 world.repeat_soon(world.dice.choice(batch))
             for draft in batch:
                 invoke(world, draft)
-                if not world.deploying:
-                    world.sent_under[draft.id] = life.versions[family.name]
+                world.handed_over(draft, life)
             waits = family.waits and len(batch) == 1 and world.chance(0.5)
             receipts = await world.patiently(
                 life.deliver(family.door, [draft.body for draft in batch], None, wait_for_reply=waits)

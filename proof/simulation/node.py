@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dovetail.control.desk import Control
 from dovetail.control.live import Live
 from dovetail.engine.definition import Application
@@ -13,12 +15,12 @@ from dovetail.engine.engine import Engine
 from dovetail.engine.observer import Observer
 from dovetail.errors import StoreError, Unavailable
 from dovetail.project.build import Builder, make_connections
-from dovetail.project.deployed import Assembly
+from dovetail.project.deployed import Assembly, Decision, decision_mark
 from dovetail.sdk import Deliver, Delivery, Message, Receipt
 from dovetail.store.base import DUE, State, Work
 from dovetail.testkit.fakes import CODECS, FakeLog, FakeRoutes
 from dovetail.testkit.store import MemoryStore
-from proof.simulation.flows import CATALOG, merged, project_of, reloaded
+from proof.simulation.families import CATALOG, Family, merged, project_of, reloaded
 from proof.simulation.loop import Crash, Node
 from proof.simulation.outside import JSON
 
@@ -71,12 +73,13 @@ class Life(Node):
         self.doors: dict[str, Deliver] = {}
         self.up = False
         self.gone: asyncio.Future[None] = world.loop.create_future()
-        self.waiting: set[asyncio.Future[Any]] = set()  # futures of the world that this life should set
+        self.waiting: dict[asyncio.Future[Any], None] = {}  # futures of the world that this life should set
         self.log, self.watch = FakeLog(), Watch(self)
         self.versions = dict(world.versions)
         self.engine: Engine
         self.store: Image
         self.clean = False
+        self._jobs: asyncio.Task[None] | None = None
         self.wishes: dict[tuple[int, int], float] = {}  # when each waiting message wishes to be called again
 
     async def run(self) -> None:
@@ -93,6 +96,7 @@ class Life(Node):
             await self.end(1.0)
             return
         self.control = Control(self.store, world.clock, Live(self.engine), project="world", path="memory")
+        self._jobs = self.task(self.control.jobs.run(self.log))
         self.up = True
         world.stir()
         await self.engine.ended.wait()
@@ -103,7 +107,7 @@ class Life(Node):
         """The project of the versions that are current, compiled."""
         world = self.world
         parts = [
-            project_of(family.name, self.versions[family.name], world.sources[family.name], world.retries[family.name])
+            project_of(family, self.versions[family.name], world.sources[family.name], world.retries[family.name])
             for family in world.families
         ]
         project = merged(parts)
@@ -121,10 +125,28 @@ class Life(Node):
         engine.deadlines.interval = world.sweep
         return engine
 
-    async def deploy(self) -> None:
-        """Take over the versions that are current now, while running."""
+    async def deploy(self, canary: Family | None = None) -> None:
+        """Take over the versions that are current now, while running. `canary`: of this family's new version only a
+        share. Raises `Unavailable` when that cannot be written down; then nothing has changed."""
         self.versions = dict(self.world.versions)
+        if canary is not None:
+            await self.control.hand.carry_out(Work(marks=self._decide(canary)))
         await self.engine.deploy(self._assemble(self.engine.application))
+
+    def _decide(self, family: Family) -> dict[str, bytes]:
+        running = {flow.name: flow for flow in self.engine.application.flows}
+        marks = {}
+        for flow in self._assemble(self.engine.application).flows:
+            if flow.name in family.flows and flow.current.number != running[flow.name].current.number:
+                current = running[flow.name].current.number
+                decision = Decision(flow.text, current, flow.current.number, 50.0)
+                marks[decision_mark(flow.name)] = msgspec.msgpack.encode(decision)
+                self.world.some("a canary took a share")
+        return marks
+
+    def sharing(self, family: Family) -> bool:
+        """Whether two versions share the family's messages."""
+        return any(flow.name in family.flows and flow.canary for flow in self.engine.application.flows)
 
     def hook(self, name: str) -> None:
         """A boundary is crossed."""
@@ -145,6 +167,8 @@ class Life(Node):
     async def end(self, seconds: float) -> None:
         """Drain and stop, in good order; an error on the way ends the process as any error would."""
         self.up = False
+        if self._jobs is not None:
+            self._jobs.cancel()
         try:
             await self.engine.drain(seconds)
         except Exception:
@@ -160,7 +184,7 @@ class Life(Node):
     def _left(self, clean: bool) -> None:
         self.up = False
         self.doors.clear()
-        waiting, self.waiting = self.waiting, set()
+        waiting, self.waiting = self.waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -173,8 +197,8 @@ class Life(Node):
     def promise(self) -> asyncio.Future[Any]:
         """A future of the world that this life sets, or its end does (to None)."""
         future: asyncio.Future[Any] = self.loop.create_future()
-        self.waiting.add(future)
-        future.add_done_callback(self.waiting.discard)
+        self.waiting[future] = None
+        future.add_done_callback(lambda done: self.waiting.pop(done, None))
         return future
 
     def deliver(self, flow: str, bodies: list[bytes], dedupe: list[str] | None, **more: Any) -> asyncio.Future[Any]:

@@ -48,6 +48,21 @@ def fingerprint(content: Any) -> str:
     return history.digest(_encode(content))
 
 
+def meant(value: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """The messages that a body speaks of: (id, part, content). A group's speaks of all its members."""
+    if "ids" in value:
+        members = zip(value["ids"], value["ns"], strict=True)
+        return [(str(id), "bundle", {"k": value["k"], "n": n}) for id, n in members]
+    return [(str(value.get("id", "?")), str(value.get("part", "")), value)]
+
+
+def identity(value: Any) -> tuple[str, str]:
+    """The client's id in a body, and the part; nothing for a group, which is several messages."""
+    if not isinstance(value, dict):
+        return "", ""
+    return str(value.get("id", "")), str(value.get("part", ""))
+
+
 def life() -> Life:
     """The life that is running now."""
     found = NODE.get()
@@ -70,8 +85,10 @@ class Plan:
 class System:
     """One operation of an outside system, with its books. `plan(call)` decides what becomes of a call."""
 
-    def __init__(self, world: Any, name: str, repeat: Repeat, flow: str, lane: bool, strict: bool) -> None:
-        self.world, self.name, self.repeat, self.flow = world, name, repeat, flow
+    def __init__(
+        self, world: Any, name: str, repeat: Repeat, flow: str, lane: bool, strict: bool, parks: bool
+    ) -> None:  # fmt: skip
+        self.world, self.name, self.repeat, self.flow, self.parks = world, name, repeat, flow, parks
         self.lane = lane  # whether its flow promises an order
         self.strict = strict  # a second effect is a breach
         self.books: dict[str, Any] = {}  # reply by effect key
@@ -85,9 +102,9 @@ class System:
     async def receive(self, call: Call) -> Reply:
         """A call arrives; the answer, if there is one."""
         world, value = self.world, call.message.value
-        id, part = str(value.get("id", "?")), str(value.get("part", ""))
         lane = call.message.key if self.lane else None
-        world.add(history.Call(self.name, id, call.key, part, self.flow, lane or ""))
+        for id, part, _ in meant(value):
+            world.add(history.Call(self.name, id, call.key, part, self.flow, lane or "", self.parks))
         world.too_soon(self, call.key)
         answer = world.loop.create_future()
         plan = world.plan(self, call, value)
@@ -96,7 +113,7 @@ class System:
         self._calls += 1
         number = self._calls
         self.under_way[number] = call.key
-        world.outside(plan.before, self._apply, number, call.key, id, part, value, plan, answer)
+        world.outside(plan.before, self._apply, number, call.key, value, plan, answer)
         try:
             reply: Reply = await answer
         except Throttled as error:
@@ -105,15 +122,15 @@ class System:
         world.add(history.Answer(self.name, call.key, "done"))
         return reply
 
-    def _apply(self, number: int, key: str, id: str, part: str, value: Any, plan: Plan, answer: Any) -> None:
+    def _apply(self, number: int, key: str, value: Any, plan: Plan, answer: Any) -> None:
         del self.under_way[number]
         if plan.applied and (number, key) not in self.void:
-            self._do(key, id, part, value)
+            self._do(key, value)
         if plan.answered:
             self.world.outside(plan.after, self._answer, key, plan, answer)
 
-    def _do(self, key: str, id: str, part: str, value: Any) -> None:
-        content = fingerprint(value)
+    def _do(self, key: str, value: Any) -> None:
+        id, part, content = str(value.get("id")), str(value.get("part", "")), fingerprint(value)
         if self.repeat in (Repeat.IDEMPOTENT, Repeat.TRANSACTIONAL) and key in self.books:
             self.world.some("a target deduped a repeat")
             return
@@ -122,7 +139,12 @@ class System:
                 return
             self.puts[id, part] = content
         self.books[key] = {"number": len(self.books) + 1, "rate": len(id)}
-        self.world.add(history.Effect(self.name, id, key, content, part, self.strict))
+        if "ids" in value:
+            self.world.some("a group was completed")
+        elif len(value.get("got", "ab")) == 1:
+            self.world.some("a question went on without an answer")
+        for id, part, each in meant(value):
+            self.world.add(history.Effect(self.name, id, key, fingerprint(each), part, self.strict))
 
     def _answer(self, key: str, plan: Plan, answer: asyncio.Future[Reply]) -> None:
         if answer.done():
@@ -162,7 +184,12 @@ class SystemOperation(Operation):
         self.name, self.repeat, self.target, self._system = f"{connection}.{name}", repeat, target, system
 
     async def call(self, call: Call) -> Reply:
-        return await heard(self._system, call, self._system.receive(call))
+        self._system.world.silent_still(self.target)
+        try:
+            return await heard(self._system, call, self._system.receive(call))
+        except Throttled as error:
+            self._system.world.silent(self.target, error.after or 0.0)
+            raise
 
     async def query(self, call: Call) -> Reply | None:
         return await self._system.query(call)
@@ -209,6 +236,7 @@ class Outside(Connection):
         flow: str = field(help="The flow that calls it.")
         ordered: bool = field(default=False, help="Whether that flow promises an order.")
         careful: bool = field(default=True, help="Whether a second effect of `fire` is a breach.")
+        parks: bool = field(default=False, help="Whether a dead letter of that flow holds back its lane.")
         rate: float | None = field(default=None, help="Calls a second.")
 
     operations: ClassVar[Mapping[str, Repeat]] = {
@@ -220,7 +248,7 @@ class Outside(Connection):
     def _system(self, name: str, repeat: Repeat) -> System:
         config = self.config
         strict = repeat is not Repeat.NATURAL and (repeat is not Repeat.NONE or config.careful)
-        return life().world.system(f"{self.name}.{name}", repeat, config.flow, config.ordered, strict)
+        return life().world.system(f"{self.name}.{name}", repeat, config.flow, config.ordered, strict, config.parks)
 
     def operation(self, name: str) -> Operation:
         repeat = self.operations[name]

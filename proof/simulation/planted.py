@@ -12,10 +12,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from dovetail.codec.json import JsonCodec
 from dovetail.control.live import Live
-from dovetail.engine import effects, intake, settle, writer
+from dovetail.engine import effects, intake, saga, settle, waking, writer
+from dovetail.engine import engine as engine_module
+from dovetail.engine import journey as journey_module
 from dovetail.engine.context import RunContext
+from dovetail.engine.definition import Canary
 from dovetail.engine.effects import Effects
 from dovetail.engine.engine import Engine
 from dovetail.engine.execute import Versions
@@ -25,12 +30,15 @@ from dovetail.engine.lanes import Lanes
 from dovetail.engine.policies.deadline import Deadlines
 from dovetail.engine.recovery import Recovery
 from dovetail.engine.settle import Settler
+from dovetail.engine.state import RunState
+from dovetail.engine.steady import Steady
+from dovetail.engine.targets import Silences
 from dovetail.engine.timers import Timer
 from dovetail.engine.writer import Writer
 from dovetail.errors import Rejected, Retry
 from dovetail.project import build
 from dovetail.sdk import Receipt, connector
-from dovetail.store.base import State
+from dovetail.store.base import State, Work
 from dovetail.testkit.store import MemoryStore
 
 
@@ -366,7 +374,7 @@ def timer_in_memory() -> Iterator[None]:
 
 @bug("timers go by the wall clock")
 def wall_clock_timers() -> Iterator[None]:
-    with changed(Engine, "steady_ms", lambda before: lambda self: self.clock.now_ms()):
+    with changed(Steady, "ms", lambda before: lambda self: self._clock.now_ms()):
         yield
 
 
@@ -382,6 +390,115 @@ def pauses_burn_attempts() -> Iterator[None]:
 @bug("every message runs on the current version, whichever accepted it")
 def version_pin_ignored() -> Iterator[None]:
     with changed(Versions, "get", lambda before: lambda self, number: self.current):
+        yield
+
+
+# --- patterns ---------------------------------------------------------------------------------------------------------
+
+
+@bug("what a step remembers is written in another transaction than the message's move, the next one")
+def memory_apart() -> Iterator[None]:
+    late: dict[MemoryStore, list[Any]] = {}
+
+    def make(apply: Any) -> Any:
+        def apart(self: MemoryStore, work: Any) -> None:
+            now, late[self] = late.get(self, []), work.memory
+            apply(self, replace(work, memory=now))
+
+        return apart
+
+    with changed(MemoryStore, "_apply", make):
+        yield
+
+
+@bug("events are not remembered for those who come later")
+def event_not_remembered() -> Iterator[None]:
+    def make(tell: Any) -> Any:
+        return lambda self, name, key, event, remember=0: tell(self, name, key, event, 0)
+
+    with changed(RunState, "tell", make):
+        yield
+
+
+@bug("those who wait for an event are woken in memory only")
+def woken_in_memory() -> Iterator[None]:
+    with (
+        changed(vars(waking)["Alarms"], "start", lambda before: lambda self: None),
+        changed(engine_module, "rouse", lambda before: lambda engine, flow, seq: None),
+    ):
+        yield
+
+
+@bug("what undoes an effect is not journaled: it is in memory only")
+def compensation_not_journaled() -> Iterator[None]:
+    def make(pack: Any) -> Any:
+        return lambda memo: pack(memo if memo.undoing else msgspec.structs.replace(memo, undo={}))
+
+    with changed(journey_module, "pack", make):
+        yield
+
+
+@bug("what was done is undone in the order in which it was done")
+def undone_forwards() -> Iterator[None]:
+    vars(saga)["reversed"] = list
+    try:
+        yield
+    finally:
+        del vars(saga)["reversed"]
+
+
+@bug("what may have been done is not undone")
+def doubt_not_undone() -> Iterator[None]:
+    with changed(saga, "_untouched", lambda before: lambda made, error: True):
+        yield
+
+
+@bug("which branches were left out is not on record")
+def decision_not_recorded() -> Iterator[None]:
+    async def nothing(self: Any, step: str, message: Any, decision: Any, note: str = "") -> None:
+        return None
+
+    with changed(RunContext, "decide", lambda before: nothing):
+        yield
+
+
+@bug("the lane behind a dead letter is not parked")
+def parked_lane_overtaken() -> Iterator[None]:
+    with changed(Lanes, "park", lambda before: lambda self, key, seq: False):
+        yield
+
+
+@bug("a restart forgets which lanes are parked")
+def parked_lanes_forgotten() -> Iterator[None]:
+    with changed(Lanes, "restore_parked", lambda before: lambda self, key, head: None):
+        yield
+
+
+@bug("a canary's share is drawn for each message, not for each key")
+def canary_by_body() -> Iterator[None]:
+    with changed(Canary, "takes", lambda takes: lambda self, key, body: takes(self, None, body)):
+        yield
+
+
+@bug("the place of a redrive job is written in another transaction than its rows, before them")
+def job_ahead_of_its_rows() -> Iterator[None]:
+    def make(carry_out: Any) -> Any:
+        async def apart(self: Live, work: Any) -> None:
+            if work.memory and work.progress:
+                await carry_out(self, Work(memory=work.memory))
+                await asyncio.sleep(1.0)
+                work = replace(work, memory=[])
+            await carry_out(self, work)
+
+        return apart
+
+    with changed(Live, "carry_out", make):
+        yield
+
+
+@bug("a restart forgets for how long a target wants to be left alone")
+def silence_forgotten() -> Iterator[None]:
+    with changed(Silences, "left", lambda before: lambda self, target: 0.0):
         yield
 
 

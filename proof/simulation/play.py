@@ -23,7 +23,9 @@ from dovetail.engine.writer import Writer
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project import expressions
 from dovetail.testkit.history import to_line
+from proof.simulation.kept import BEFORE
 from proof.simulation.loop import Endless, NodeLoop, play
+from proof.simulation.patterns import PATTERNS
 from proof.simulation.world import Stuck, World
 
 TUNABLE = {one.__name__: one for one in (Engine, FlowRun, Door, Lanes, Breaker, RetryBudget, Recovery, Timer, Writer)}
@@ -80,7 +82,7 @@ Planted = Callable[[], AbstractContextManager[Any]]
 
 def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> Played:
     """Play one seed to its end."""
-    world = World(seed)
+    world = World(seed, () if seed in BEFORE else PATTERNS)
     breaches: list[tuple[str, str]] = []
     cells: list[tuple[str, str]] = []
 

@@ -24,7 +24,9 @@ SOMETIMES = (  # what a run of CI size must have reached
     "a breaker went open", "a breaker went half_open", "a breaker went closed", "a dead letter was redriven",
     "a caller was answered", "a client was left without an answer", "a client gave up waiting", "a door was shut",
     "an ack was lost", "an engine could not go on", "an orderly end", "a deploy while running",
-    "a deploy in good order", "a deploy in haste",
+    "a deploy in good order", "a deploy in haste", "a canary took a share", "a lane was parked",
+    "a message waited for an event", "a group was completed", "a saga went backwards", "a redrive job was carried out",
+    "a redrive job was paused", "a question went on without an answer",
 )  # fmt: skip
 CHUNK = 50
 

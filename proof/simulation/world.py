@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dovetail.control.answers import RedriveOrder, Search
+from dovetail.control.answers import FlowStatus, Search
 from dovetail.engine.failpoints import NAMES, Injected
 from dovetail.engine.flow import FlowRun
-from dovetail.errors import Refused, Unavailable
 from dovetail.sdk import Message, Rejected
 from dovetail.store.base import State, Work
 from dovetail.testkit import history
@@ -25,28 +24,30 @@ from dovetail.testkit.checker import Report, check
 from dovetail.testkit.clock import SeededIds
 from dovetail.testkit.store import Disk
 from proof.simulation.clients import Client, Queue
-from proof.simulation.flows import FAMILIES, RETRIES, Draft, Family
+from proof.simulation.families import RETRIES, Draft, Family
+from proof.simulation.flows import FAMILIES
+from proof.simulation.hands import Hands
 from proof.simulation.loop import NodeLoop
 from proof.simulation.node import Life
-from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint
+from proof.simulation.outside import JSON, TROUBLES, Plan, System, fingerprint, identity
+from proof.simulation.patterns import PATTERNS, judged, kept_together
 
 PENDING_LIMIT = 3600.0  # virtual seconds in which everything must have ended when nothing stands in its way
 START_LIMIT = 300.0  # virtual seconds in which a process must be up, or have ended
-MOST_WRONG = 2 * 86400.0  # seconds that the clock may be ahead: what ended longer ago than that may be pruned
 FAULTS = (
     "kill", "disk-full", "fsync-failure", "database-partition", "clock-jump", "bad-target", "source-repeats",
     "broker-restart", "poison", "giant", "slow-consumer", "schema-drift", "deploy", "expired-credentials",
 )  # fmt: skip
-BAD = ("down", "5xx", "5xx-applied", "reset", "lost", "hang", "late", "4xx", "429", "garbage")
 
 
 class World:
     """Everything of one seed. `events` is its history, `counters` are its `sometimes`."""
 
-    def __init__(self, seed: int, families: Sequence[Family] = FAMILIES) -> None:
+    def __init__(self, seed: int, patterns: Sequence[Family] = PATTERNS) -> None:
+        """Without `patterns` a seed draws what it drew before there were any."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
-        self._odds = random.Random(f"odds {seed}")  # what depends on the order of events
+        self.odds = random.Random(f"odds {seed}")  # what depends on the order of events
         self.events: list[history.Event] = []
         self.counters: Counter[str] = Counter()
         self.breaches: list[tuple[str, str]] = []
@@ -62,18 +63,29 @@ class World:
         self.calm = False  # no more faults
         self.over = False
         self.kills: Counter[str] = Counter()
+        self._silent: dict[str, tuple[float, int]] = {}  # by target: until when, and which life has heard it
         self._peaks: dict[str, tuple[float, float]] = {}
         self._stirred: asyncio.Event
-        self._draw(families)
+        self.hands = Hands(self)
+        self.more = random.Random(f"patterns {seed}") if patterns else None
+        # Whether an operator redrives by jobs, lets new versions begin small, and stops the process now and then.
+        self.jobs = self.canaries = self.restarts = False
+        self.sparing = False  # whether targets say 429 all the time
+        self.canary: Counter[str] = Counter()  # by family: how often its version has changed
+        self.shared: dict[str, int] = {}  # id -> the canary under which it was handed over
+        self.under_canary: dict[str, tuple[int, Draft]] = {}
+        self._draw(patterns)
 
     # --- what the seed draws ------------------------------------------------------------------------------------------
 
-    def _draw(self, families: Sequence[Family]) -> None:
+    def _draw(self, patterns: Sequence[Family]) -> None:
         dice = self.dice
         self.faults = {fault for fault in FAULTS if dice.random() < 0.35} if dice.random() < 0.95 else set()
         self.families = sorted(
-            dice.sample(list(families), min(len(families), dice.choice((1, 1, 2, 3)))), key=lambda one: one.name
+            dice.sample(list(FAMILIES), min(len(FAMILIES), dice.choice((1, 1, 2, 3)))), key=lambda one: one.name
         )
+        if self.more is not None:
+            self._draw_patterns(self.more, patterns)
         self.versions = {family.name: 1 for family in self.families}
         self.sources = {
             family.name: "queue" if family.deduped and dice.random() < 0.3 else "hand" for family in self.families
@@ -97,6 +109,13 @@ class World:
             self.knobs["FlowRun.window_bytes"] = 4000
         self.crashes = dice.choice((1, 2, 3, 5)) if self.on("kill") else 0
         self.drafts = self._messages(dice.choice((4, 8, 16, 30)))
+
+    def _draw_patterns(self, dice: random.Random, patterns: Sequence[Family]) -> None:
+        if dice.random() < 0.6:
+            keep = dice.choice((0, 0, 1))
+            self.families = [*self.families[:keep], *dice.sample(list(patterns), dice.choice((1, 1, 2)))]
+        self.jobs, self.canaries, self.restarts = dice.random() < 0.6, dice.random() < 0.7, dice.random() < 0.4
+        self.sparing = self.on("bad-target") and dice.random() < 0.5
 
     def on(self, fault: str) -> bool:
         """Whether this seed has the fault."""
@@ -122,12 +141,12 @@ class World:
     async def run(self, loop: NodeLoop) -> Report:
         """Play it to the end and judge it."""
         self.loop, self.clock = loop, loop.clock
-        self._began = self.clock.now_ms()
+        self.began = self.clock.now_ms()
         self._stirred = asyncio.Event()
         loop.blow = self._blow
         self.life = Life(self, 0)
         keeper = loop.create_task(self._keep_alive())
-        mischief = [loop.create_task(work) for work in self._mischief()]
+        mischief = [loop.create_task(work) for work in self.hands.mischief()]
         try:
             await self._send_everything()
             await self._settle("while faults go on", breach=False, limit=20.0)
@@ -179,22 +198,24 @@ class World:
                 task.result()
 
     def _calm_down(self) -> None:
-        self.calm, self._disk_full = True, False
+        self.calm, self.disk_full = True, False
         self.loop.fuse = -1
         for system in self.systems.values():
             system.trouble = None
 
     async def _end(self) -> None:
         """Everything ends; dead letters are taken up, first as they are, then mended."""
+        if self.jobs:
+            await self.hands.resume_jobs()  # whoever had paused one was interrupted
         await self._settle("when the faults had stopped")
         if self.chance(0.5):
             self.calm = self.chance(0.5)
-            await self._redrive_all(last=False)
+            await self.hands.redrive_all(last=False)
             self._calm_down()
             await self._settle("after a redrive")
         self.healed = True
         for _ in range(3):
-            if not await self._redrive_all(last=True):
+            if not await self.hands.redrive_all(last=True):
                 break
             await self._settle("after the last redrive")
         life = await self.a_life()
@@ -216,7 +237,12 @@ class World:
         life = self.life
         if not life.up:
             return False
-        return not any(flow.pending for flow in life.control.status().flows)
+        return not any(map(busy, life.control.status().flows)) and self.no_job()
+
+    def no_job(self) -> bool:
+        """Whether no redrive job is on its way."""
+        lines = self.life.control.jobs.lines() if self.jobs and self.life.up else []
+        return self.life.up and all(line.state in ("done", "cancelled") for line in lines)
 
     async def until(self, holds: Callable[[], bool], seconds: float = PENDING_LIMIT) -> bool:
         """Wait, looking again whenever something stirs and every so often; whether it came true."""
@@ -290,12 +316,26 @@ class World:
         lanes = 2 * len(keys) + sum(len(draft.value.get("items", ())) for draft in self.drafts)
         return float(flow.window + flow.versions.current.policy.concurrency + self.knobs["Timer.batch"] + lanes)
 
+    def handed_over(self, draft: Draft, life: Life) -> None:
+        """A client hands a message to a life's door. Under which version, if that can be said."""
+        name = draft.family.name
+        if self.deploying:
+            return
+        self.sent_under.pop(draft.id, None)
+        self.shared.pop(draft.id, None)
+        if life.sharing(draft.family):
+            self.shared[draft.id] = self.canary[name]
+        else:
+            self.sent_under[draft.id] = life.versions[name]
+
     def accepted(self, draft: Draft, receipt: Any) -> None:
         """A client was told that its message is in: it stays on the version it came in on."""
         if receipt.duplicate:
             self.some("a repeat was recognised")
         elif draft.id not in self.unsure and draft.id in self.sent_under:
             self.versions_of.setdefault(draft.id, (self.sent_under[draft.id],))
+        elif draft.id not in self.unsure and draft.id in self.shared and draft.family.keyed:
+            self.under_canary[draft.id] = (self.shared[draft.id], draft)
 
     def answered(self, draft: Draft, reply: Message) -> None:
         """A caller got the flow's answer."""
@@ -335,17 +375,17 @@ class World:
 
     def chance(self, share: float) -> bool:
         """Whether something that depends on the order of events happens."""
-        return self._odds.random() < share
+        return self.odds.random() < share
 
     def outside(self, seconds: float, function: Callable[..., Any], *args: Any) -> None:
         """Do something a while later, whatever becomes of the node."""
         self.loop.call_later(seconds, function, *args, context=OUTSIDE)
 
-    def system(self, name: str, repeat: Any, flow: str, lane: bool, strict: bool) -> System:
+    def system(self, name: str, repeat: Any, flow: str, lane: bool, strict: bool, parks: bool) -> System:
         """The system of that name; its books outlive every node."""
         found = self.systems.get(name)
         if found is None:
-            found = self.systems[name] = System(self, name, repeat, flow, lane, strict)
+            found = self.systems[name] = System(self, name, repeat, flow, lane, strict, parks)
         return found
 
     def queue(self, flow: str) -> Queue:
@@ -353,24 +393,40 @@ class World:
 
     def plan(self, system: System, call: Any, value: Any) -> Plan:
         """What becomes of a call."""
-        how = value.get("how")
+        how, never, operation = value.get("how"), value.get("never"), system.name.rpartition(".")[2]
+        if never == operation:
+            return Plan(applied=False, error=lambda: Rejected("it was not agreed upon", code="http_409"))
+        if never == "heard" and operation == "create":
+            return Plan(0.01, answered=False)
         if how and not self.healed and not system.name.endswith(".look"):
             plan = self._poison(system, str(value.get("id")), call.key, how)
             if plan is not None:
                 return plan
-        if system.trouble is not None and not self.calm and self.chance(system.trouble[1]):
-            word = self._odds.choice(system.trouble[0])
+        sparing = self.sparing and not self.calm and self.chance(0.2)
+        if sparing or (system.trouble is not None and not self.calm and self.chance(system.trouble[1])):
+            word = "429" if sparing else self.odds.choice(system.trouble[0])  # type: ignore[index]
             fault = {"credentials": "expired-credentials", "slow": "slow-consumer"}.get(word, "bad-target")
             self.fault(fault, word)
             self.some(f"target: {word}")
-            return TROUBLES[word](self._odds)
-        return Plan(self._odds.uniform(0.0, self.latency), self._odds.uniform(0.0, self.latency))
+            return TROUBLES[word](self.odds)
+        return Plan(self.odds.uniform(0.0, self.latency), self.odds.uniform(0.0, self.latency))
 
     def too_soon(self, system: System, key: str) -> None:
         """A target that asked for patience must not be called before its time, unless the node forgot it by a crash."""
         wanted = system.not_before.pop(key, 0.0)
         if self.clock.monotonic() < wanted - 0.05:
             self.breach("once", f"{system.name} was called {wanted - self.clock.monotonic():.1f} s before it wished")
+
+    def silent(self, target: str, seconds: float) -> None:
+        """A node has heard that a target wants to be left alone for a while."""
+        until, _ = self._silent.get(target, (0.0, 0))
+        self._silent[target] = max(until, self.clock.monotonic() + seconds), self.life.number
+
+    def silent_still(self, target: str) -> None:
+        """What one life has heard, the next one knows, unless there was a crash between the two."""
+        until, number = self._silent.get(target, (0.0, 0))
+        if number != self.life.number and self.clock.monotonic() < until - 0.05:
+            self.breach("once", f"after a restart {target} was called {until - self.clock.monotonic():.1f} s too soon")
 
     def _poison(self, system: System, id: str, key: str, how: str) -> Plan | None:
         self.fault("poison", how)
@@ -391,21 +447,21 @@ class World:
 
     def disk_takes(self) -> float:
         """Seconds before and after a commit."""
-        return self._odds.uniform(0.0, self.slow_disk) if self.slow_disk else 0.0
+        return self.odds.uniform(0.0, self.slow_disk) if self.slow_disk else 0.0
 
     def disk_fault(self) -> str:
         """What is wrong with this commit."""
         if self.calm:
             return ""
-        if self.on("disk-full") and self._disk_full:
+        if self.on("disk-full") and self.disk_full:
             self.fault("disk-full")
             return "full"
         if self.on("fsync-failure") and self.chance(0.01):
             self.fault("fsync-failure")
-            return self._odds.choice(("broken", "broken-kept"))
+            return self.odds.choice(("broken", "broken-kept"))
         return ""
 
-    _disk_full = False
+    disk_full = False
 
     def committed(self, life: Life, work: Work) -> None:
         """Work is on the disk."""
@@ -418,6 +474,13 @@ class World:
                 self.some("a message was split")
             elif row.state is State.IN_DOUBT:
                 self.some("a message was in doubt")
+            elif row.state is State.COMPENSATING:
+                self.some("a saga went backwards")
+            elif row.state is State.WAITING and row.reason.startswith("waits for"):
+                self.some("a message waited for an event")
+        for parked in work.parks.values():
+            if parked is not None:
+                self.some("a lane was parked")
 
     # --- death --------------------------------------------------------------------------------------------------------
 
@@ -460,133 +523,12 @@ class World:
         """A life is over."""
         if not clean:
             self.add(history.Crash())
+            self._silent.clear()
             for system in self.systems.values():
                 system.not_before.clear()
         else:
             self.some("an orderly end")
         self.stir()
-
-    # --- mischief -----------------------------------------------------------------------------------------------------
-
-    def _mischief(self) -> list[Any]:
-        work = []
-        if self.faults & {"bad-target", "slow-consumer", "expired-credentials"}:
-            work.append(self._weather())
-        if self.on("disk-full"):
-            work.append(self._full_disks())
-        if self.on("clock-jump"):
-            work.append(self._clock_jumps())
-        if self.on("deploy"):
-            work.append(self._deploys())
-        if self.dice.random() < 0.4:
-            work.append(self._impatient_operator())
-        return work
-
-    async def _weather(self) -> None:
-        """Systems have their bad times."""
-        dice = self.dice
-        words = [word for word in BAD if self.on("bad-target")]
-        words += ["slow"] * self.on("slow-consumer") + ["credentials"] * self.on("expired-credentials")
-        while True:
-            await asyncio.sleep(dice.expovariate(1.0) * dice.choice((0.01, 0.1, 2.0)))
-            mine = dice.sample(words, min(len(words), dice.choice((1, 1, 2, 4))))
-            share = dice.choice((0.2, 0.5, 1.0))
-            for system in list(self.systems.values()):
-                if dice.random() < 0.6:
-                    system.trouble = (mine, share)
-            await asyncio.sleep(dice.expovariate(1.0) * dice.choice((0.1, 1.0, 10.0)))
-            for system in self.systems.values():
-                system.trouble = None
-
-    async def _full_disks(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.01, 1.0, 5.0)))
-            self._disk_full = True
-            await asyncio.sleep(self.dice.expovariate(1.0))
-            self._disk_full = False
-
-    _wrong = 0.0  # seconds by which the clock is ahead
-
-    async def _clock_jumps(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.05, 3.0)))
-            self.fault("clock-jump")
-            self._wrong = min(self._wrong + self.dice.choice((-100.0, -3.0, 2.0, 100.0, 86400.0)), MOST_WRONG)
-            self.clock.set_wall(self._began + int((self.clock.monotonic() + self._wrong) * 1000))
-
-    async def _deploys(self) -> None:
-        """New versions, one process after the other: in good order, or in haste."""
-        for _ in range(self.dice.choice((1, 1, 3))):
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.02, 0.5, 5.0)))
-            life = self.life
-            if not life.up:
-                continue
-            family = self.dice.choice(self.families)
-            self.versions[family.name] = 3 - self.versions[family.name]
-            self.fault("deploy")
-            if self.chance(0.5):
-                self.some("a deploy while running")
-                self.deploying = True
-                answer = await life.ask(life.deploy())
-                self.deploying = False
-                if isinstance(answer, Exception):
-                    self.breach("accounted", f"a deploy failed: {answer!r}")
-            elif self.chance(0.7):
-                self.some("a deploy in good order")
-                life.task(life.end(self.dice.choice((0.0, 0.5, 30.0))))
-                await life.gone
-            else:
-                self.some("a deploy in haste")
-                life.fall()
-
-    async def _impatient_operator(self) -> None:
-        while True:
-            await asyncio.sleep(self.dice.expovariate(1.0) * self.dice.choice((0.5, 5.0)))
-            if self.life.up:
-                await self._redrive_all(last=False, share=0.5)
-
-    # --- the operator -------------------------------------------------------------------------------------------------
-
-    async def _redrive_all(self, last: bool, share: float = 1.0) -> int:
-        """Take up dead letters (not those that only a person could decide about); how many."""
-        life = await self.a_life()
-        page = await life.ask(life.control.messages(Search(states=["dead"], limit=1000)))
-        if page is None or isinstance(page, Exception):
-            return 0
-        for line in page.messages:
-            if line.reason.startswith(("paused", "budget", "rate")):
-                self.breach("accounted", f"{line.id} was given up although its target was only paused: {line.reason}")
-        lines = [line for line in page.messages if not line.reason.startswith("conflict") and self.chance(share)]
-        for line in reversed(lines):
-            if life.dead:
-                break
-            await self._redrive(life, line, last)
-        return len(lines)
-
-    async def _redrive(self, life: Life, line: Any, last: bool) -> None:
-        version = "same" if self.chance(0.5) else "current"
-        if version == "current":
-            self._may_move(life, line)
-        self.add(history.Redrive("invoke", line.flow, line.id, last))
-        self.kills.clear()
-        for system in self.systems.values():
-            system.not_before.clear()  # an operator knows better
-        order = RedriveOrder(by="ann", ids=[line.id], flow=line.flow, version=version)
-        answer = await life.ask(life.control.redrive(order))
-        if answer is None or isinstance(answer, (Unavailable, Injected)):
-            return
-        if isinstance(answer, Refused):
-            if answer.code != "not-dead":
-                self.add(history.Redrive("fail", line.flow, line.id, last, answer.message))
-        elif isinstance(answer, Exception):
-            self.add(history.Redrive("fail", line.flow, line.id, last, repr(answer)))
-        else:
-            self.some("a dead letter was redriven")
-            self.add(history.Redrive("ok", line.flow, line.id, last))
-
-    def _may_move(self, life: Life, line: Any) -> None:
-        value = JSON.decode(life.control.body(line.id, line.flow))
-        self.versions_of[str(value.get("id"))] = (1, 2)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -602,16 +544,17 @@ class World:
             self.add(history.Count(flow.flow, flow.accepted, flow.pending, flow.done, flow.discarded, flow.dead))
         page = await life.control.messages(Search(limit=1000))
         for line in page.messages:
-            value = JSON.decode(life.control.body(line.id, line.flow))
-            id, reason = str(value["id"]), line.reason or ""
+            (id, part), reason = identity(JSON.decode(life.control.body(line.id, line.flow))), line.reason or ""
             self.add(
                 history.Seen(
-                    line.flow, line.id, line.state, id + "!c" * reason.startswith("conflict"),
-                    str(value.get("part", "")), reason, int(line.id.rpartition("-")[2], 16),
+                    line.flow, line.id, line.state, id + "!c" * reason.startswith("conflict"), part, reason,
+                    int(line.id.rpartition("-")[2], 16),
                 )
             )  # fmt: skip
         self._audit(life)
         self._narrow()
+        self.breaches += judged(self.families, self.sends, self.events)
+        self.breaches += kept_together(self.under_canary, self.events)
 
     def _audit(self, life: Life) -> None:
         engine = life.engine
@@ -637,6 +580,13 @@ class World:
                 draft, versions = self.sends[event.id], self.versions_of[event.id]
                 event.wants = draft.wants(versions)
                 event.may = draft.wants(versions) + draft.wants(versions, optional=True)
+
+
+def busy(flow: FlowStatus) -> bool:
+    """Whether a flow has something to do. What stands behind a dead letter waits for an operator; an open group waits
+    for its time."""
+    held = flow.states.get("held", 0) if flow.parked else 0
+    return flow.pending > held or bool(flow.remembers)
 
 
 class Stuck(Exception):

@@ -9,6 +9,7 @@ import base64
 import os
 import random
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -21,6 +22,11 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never run backwards; only differences mean anything."""
+        ...
+
+    def origin(self) -> str:
+        """What `monotonic` counts from: readings of the same origin may be compared, also those of another process.
+        Empty when nobody knows."""
         ...
 
 
@@ -44,6 +50,19 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def origin(self) -> str:
+        return _origin()
+
+
+def _origin() -> str:
+    """This start of the machine, and for how many seconds it has slept since (the clock does not count those)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    except (OSError, AttributeError):
+        return ""
+    return f"{boot}/{round(asleep)}"
 
 
 class SystemIds:

@@ -52,6 +52,10 @@ class StoreError(DovetailError):
     code = "store"
 
 
+class Damaged(StoreError):
+    """Stored bytes have changed: nothing is read or written any more until a backup is restored."""
+
+
 class Refused(DovetailError):
     """The door stays shut for this input. `status` is the HTTP status a caller gets (400-499)."""
 

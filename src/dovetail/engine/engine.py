@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from dovetail.clock import Clock, Ids
@@ -20,10 +20,11 @@ from dovetail.engine.policies.breaker import Position
 from dovetail.engine.policies.deadline import Deadlines
 from dovetail.engine.recovery import Recovery
 from dovetail.engine.signals import Signals
-from dovetail.engine.targets import Targets
+from dovetail.engine.steady import Steady
+from dovetail.engine.targets import Silences, Targets
 from dovetail.engine.waking import Alarms, rouse
 from dovetail.engine.writer import Landed, Writer
-from dovetail.errors import Unavailable
+from dovetail.errors import Damaged, Unavailable
 from dovetail.sdk import Codecs, Log, Message, Routes, Source
 from dovetail.store.base import Entry, State, Store
 
@@ -42,13 +43,15 @@ class Engine:
         self.clock, self.ids, self.codecs, self.log = clock, ids, codecs, log
         self.routes, self.folder = routes, folder
         self.observer, self.hook = observer or Observer(), hook
+        self.steady = Steady(clock, store.register)
+        self.steady_ms = self.steady.ms  # what every wait goes by
         self.writer = Writer(store, clock, self.observer, hook, log)
         self.keeper = Keeper(store.memory, codecs.by_name("json"), clock, lambda: self.writer.moves)
         self.signals = Signals(self.keeper, lambda flow, seq: rouse(self, flow, seq), self.steady_ms)
         self.alarms = Alarms(self)
         self.keeper.armed = self.alarms.at
         self.deadlines = Deadlines(clock)
-        self.targets = Targets(clock, ids, application.rates, self._breaker_moved)
+        self.targets = Targets(clock, ids, application.rates, self._breaker_moved, Silences(self))
         self.flows: dict[str, FlowRun] = {}
         self.open_doors = False
         self.dispatching = False
@@ -60,14 +63,14 @@ class Engine:
         self._by_stream: dict[int, list[FlowRun]] = {}
         self._streams: dict[str, int] = {}
         self.retired: list[Retired] = []  # what a deployment replaced and messages in memory still use
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._services: list[asyncio.Task[Any]] = []
         self._sources: dict[str, asyncio.Task[Any]] = {}  # by flow
         self._waiters: dict[tuple[int, int], Admission] = {}
         self._last_seq = 0
         self.in_memory = 0  # bytes of bodies in all flows
-        self._offset = clock.now_ms() - int(clock.monotonic() * 1000)
         self.guard = DiskGuard(self)
+        store.damaged = self._damaged
         self.writer.before = self._before_commit
         self.writer.landed = self._landed
         self.writer.resumed.append(self._resumed)
@@ -80,6 +83,7 @@ class Engine:
             return
         self.guard.look()
         self._services = [self._service(self.writer.run()), self._service(self.deadlines.sweep())]
+        self.steady.keep(self.writer.moves.marks)
         for name, connection in self.application.connections.items():
             await connection.open(Opening(self, name))
         for definition in self.application.flows:
@@ -231,13 +235,17 @@ class Engine:
         self.dispatching = False
         self.targets.dismiss()
         self.hook("during_drain")
-        deadline = self.clock.monotonic() + seconds
-        while self._tasks and self.failure is None:  # what ends may start something: the rest of a batch, a commit
+        # What ends may start something: the rest of a batch, a commit.
+        await self.while_running(lambda: self.failure is None, self.clock.monotonic() + seconds)
+        await self.stop(clean=True)
+
+    async def while_running(self, holds: Callable[[], bool], deadline: float) -> None:
+        """Wait as long as something runs and this holds, at most until then (monotonic seconds)."""
+        while self._tasks and holds():
             left = deadline - self.clock.monotonic()
             if left <= 0:
-                break
+                return
             await asyncio.wait(list(self._tasks), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        await self.stop(clean=True)
 
     async def stop(self, clean: bool = False) -> None:
         """Stop now. What runs is abandoned; the store remembers where it was."""
@@ -269,7 +277,7 @@ class Engine:
     async def _flush(self) -> bool:
         """Bring what was decided to disk, if the store still takes anything. Whether nothing is left behind."""
         if not self._services or not self.writer.available or self._services[0].done():
-            return not self.writer.moves
+            return self.writer.idle()
         barrier = asyncio.ensure_future(self.writer.barrier())
         done, _ = await asyncio.wait([barrier, self._services[0]], timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
         barrier.cancel()
@@ -299,22 +307,22 @@ class Engine:
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something to its end; an error nobody expected is logged."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
 
     def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """As `spawn`, for work that handles all its errors and calls `release` at its end."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         return task
 
     def release(self, task: asyncio.Task[None] | None) -> None:
         """Kept work is at its end."""
         if task is not None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self.log.error("task_failed", error=repr(task.exception()))
 
@@ -334,6 +342,13 @@ class Engine:
             self.failure = task.exception()
             self.log.error("service_failed", error=repr(self.failure))
             self.ended.set()
+
+    def _damaged(self, error: Damaged) -> None:
+        """Stored bytes have changed, wherever that was met: nobody acts on anything from the store any more."""
+        self.open_doors = self.dispatching = False
+        self.failure = self.failure or error
+        self.log.error("store_damaged", reason=error.message)
+        self.ended.set()
 
     # --- between the writer and the flows ---------------------------------------------------------------------
 
@@ -409,7 +424,3 @@ class Engine:
     async def pause(self) -> None:
         """A short wait for somebody who has to ask again."""
         await asyncio.sleep(0.2)
-
-    def steady_ms(self) -> int:
-        """Wall time as of the start, advanced by the monotonic clock: a clock jump fires no timer early or twice."""
-        return self._offset + int(self.clock.monotonic() * 1000)

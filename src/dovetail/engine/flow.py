@@ -24,7 +24,7 @@ from dovetail.engine.priority import LAST, RANK, Ready
 from dovetail.engine.saga import Sagas
 from dovetail.engine.settle import Settler
 from dovetail.engine.timers import Timer
-from dovetail.errors import DovetailError, Rejected, Retry, StoreError
+from dovetail.errors import Damaged, DovetailError, Rejected, Retry, StoreError
 from dovetail.sdk import Codec, Codecs, Message
 from dovetail.store.base import Entry, Progress, Row, State
 
@@ -314,6 +314,8 @@ class FlowRun:
                 self._refilled(row)
             else:  # it has overtaken meanwhile
                 self.cursor = row.seq
+        except Damaged:
+            raise
         except StoreError as error:  # its file is gone or cannot be read: a dead letter, and the others go on
             self.cursor = row.seq
             self.settle.unloadable(row, Progress(self.number, row.seq, State.FRESH, row.at, attempt=1), unloaded(error))
@@ -600,11 +602,14 @@ class FlowRun:
 
     async def load(self, progress: Progress) -> Journey | None:
         """A message that has a row, with its body; a message whose text or version is gone becomes a dead letter."""
-        row = self.engine.store.journal.get(progress.seq, self.number)
+        row: Row | None = None
         try:
+            row = self.engine.store.journal.get(progress.seq, self.number)
             if row is None or row.body is None:
                 raise Rejected("its body is no longer there")
             return self.journey(row, progress=progress)
+        except Damaged:
+            raise
         except Exception as error:
             self.settle.unloadable(row, progress, unloaded(error))
             return None

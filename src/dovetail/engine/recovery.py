@@ -7,7 +7,6 @@ only its own mark.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -108,9 +107,7 @@ class Recovery:
         await engine.writer.barrier()
         flow.ready.append(journey)
         flow.pump()
-        deadline = engine.clock.monotonic() + self.alone
-        while journey.busy and engine.clock.monotonic() < deadline:  # noqa: ASYNC110 (it may end in several places)
-            await asyncio.sleep(0.002)
+        await engine.while_running(lambda: journey.busy, engine.clock.monotonic() + self.alone)
         await engine.writer.barrier()
 
 

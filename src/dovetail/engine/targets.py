@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from dovetail.clock import Clock, Ids
 from dovetail.engine.policies.breaker import Breaker, Position
@@ -11,7 +12,27 @@ from dovetail.engine.policies.retry import bounded
 from dovetail.engine.priority import ORDINARY
 from dovetail.errors import DovetailError, InDoubt, Paused, Rejected, Retry, Throttled
 
+if TYPE_CHECKING:
+    from dovetail.engine.engine import Engine
+
 LONGEST_WORD = 86400.0  # seconds of silence that a target may ask for
+
+
+class Silences:
+    """Until when targets want to be left alone, kept in the store: neither a restart nor a deployment forgets it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def left(self, target: str) -> float:
+        """Seconds of silence that are left; 0 if there are none."""
+        data = self._engine.store.register.mark(f"silence:{target}")
+        return max(0.0, (int(data) - self._engine.steady_ms()) / 1000) if data else 0.0
+
+    def keep(self, target: str, seconds: float) -> None:
+        """The target asked for so many from now on; written with whatever the call becomes."""
+        until = self._engine.steady_ms() + int(seconds * 1000)
+        self._engine.writer.moves.marks[f"silence:{target}"] = b"%d" % until
 
 
 class Target:
@@ -20,13 +41,16 @@ class Target:
     patience = 2.0  # seconds a message may wait in memory for its place in the rate; longer waits are durable
 
     def __init__(
-        self, name: str, clock: Clock, ids: Ids, rate: float | None, changed: Callable[[Position], None]
-    ) -> None:
+        self, name: str, clock: Clock, ids: Ids, rate: float | None, changed: Callable[[Position], None],
+        silences: Silences,
+    ) -> None:  # fmt: skip
         self.name = name
         self.breaker = Breaker(clock, ids, changed)
         self.budget = RetryBudget(clock)
         self.rate = Rate(clock, rate)
-        self._ids = ids
+        self._ids, self._silences = ids, silences
+        if left := silences.left(name):
+            self.rate.hold(left)
 
     async def admit(self, repeat: bool, rank: int = ORDINARY) -> None:
         """Return when the call may be made, the more urgent (a lower `rank`) first. Raises `Paused` when it may not:
@@ -60,7 +84,10 @@ class Target:
         if isinstance(error, DovetailError) and getattr(error, "target", None) is None and hasattr(error, "target"):
             error.target = self.name
         if isinstance(error, Throttled):
-            self.rate.hold(bounded(error.after, LONGEST_WORD) or 1.0)
+            asked = bounded(error.after, LONGEST_WORD)
+            self.rate.hold(asked or 1.0)
+            if asked:
+                self._silences.keep(self.name, max(asked, self.rate.delay()))
             self.breaker.success()
         elif isinstance(error, Paused):
             self.breaker.failure(at_once=True, after=bounded(error.after, LONGEST_WORD))
@@ -76,25 +103,29 @@ class Targets:
     """All of them, made on first use."""
 
     def __init__(
-        self, clock: Clock, ids: Ids, rates: Mapping[str, float], changed: Callable[[str, Position], None]
-    ) -> None:
-        self._clock, self._ids, self._rates, self._changed = clock, ids, rates, changed
+        self, clock: Clock, ids: Ids, rates: Mapping[str, float], changed: Callable[[str, Position], None],
+        silences: Silences,
+    ) -> None:  # fmt: skip
+        self._clock, self._ids, self._rates, self._changed, self._silences = clock, ids, rates, changed, silences
         self._all: dict[str, Target] = {}
 
     def __getitem__(self, name: str) -> Target:
         target = self._all.get(name)
         if target is None:
             target = self._all[name] = Target(
-                name, self._clock, self._ids, self._rates.get(name), lambda position: self._changed(name, position)
-            )
+                name, self._clock, self._ids, self._rates.get(name), lambda position: self._changed(name, position),
+                self._silences,
+            )  # fmt: skip
         return target
 
     def limit(self, rates: Mapping[str, float]) -> None:
-        """Other calls a second than before; a target whose number changed forgets what it learnt of its rate."""
+        """Other calls a second than before. What a target asked for holds on."""
         for name, target in self._all.items():
             if rates.get(name) != self._rates.get(name):
+                held = target.rate.delay()
                 target.rate.dismiss()
                 target.rate = Rate(self._clock, rates.get(name))
+                target.rate.hold(held)
         self._rates = rates
 
     def dismiss(self) -> None:

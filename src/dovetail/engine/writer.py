@@ -153,6 +153,10 @@ class Writer:
         self._no_more()
         self._wake.set()
 
+    def idle(self) -> bool:
+        """Whether nothing waits to be written, and nothing is being written."""
+        return not self.moves and not self._under_way
+
     def on_their_way(self, flow: int) -> set[int]:
         """The messages of a flow whose rows are not on disk yet."""
         return {seq for moves in (self._under_way, self.moves) for number, seq in moves.progress if number == flow}

@@ -17,6 +17,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dovetail.errors import Damaged
+
 
 class State(enum.IntEnum):
     """Where a message is, for one flow. Below 10 it is pending; from 10 on it has ended."""
@@ -505,6 +507,8 @@ class Store(ABC):
     register: Register
     memory: Memories
     audit: Audit
+
+    damaged: Callable[[Damaged], None] = staticmethod(lambda error: None)  # told once, when stored bytes have changed
 
     large = 64 << 10  # bodies over this many bytes should be stowed before they are committed
 

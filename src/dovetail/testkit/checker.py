@@ -19,6 +19,7 @@ from dovetail.testkit.history import (
     Fault,
     Memory,
     Redrive,
+    Restored,
     Seen,
     Send,
 )
@@ -184,7 +185,8 @@ def _calls(facts: Facts, checked: Counter[str]) -> Iterator[str]:
 
 
 def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
-    """Once a message of a lane has begun, no earlier one is called for, unless an operator took it up again."""
+    """Once a message of a lane has begun, no earlier one is called for, unless an operator took it up again, or the
+    store is one from before it began."""
     places = {(seen.flow, seen.id, seen.part): seen.place for seen in facts.seen.values()}
     ids = {(seen.flow, seen.ref): (seen.id, seen.part) for seen in facts.seen.values()}
     front: dict[tuple[str, str], tuple[int, str]] = {}
@@ -192,6 +194,8 @@ def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
     for event in facts.history:
         if isinstance(event, Redrive) and event.op == "invoke":
             again.add((event.flow, *ids.get((event.flow, event.ref), ("", ""))))
+        if isinstance(event, Restored):
+            front.clear()
         if not isinstance(event, Call) or not event.lane:
             continue
         message = (event.flow, event.id, event.part)
@@ -205,6 +209,26 @@ def order(facts: Facts, checked: Counter[str]) -> Iterator[str]:
             yield f"{event.flow}: {event.target} was called for {event.id} {event.part} after {who} of its key began"
         else:
             front[event.flow, event.lane] = (place, f"{event.id} {event.part}".strip())
+    yield from _parked(facts, checked, ids)
+
+
+def _parked(facts: Facts, checked: Counter[str], ids: dict[tuple[str, str], tuple[str, str]]) -> Iterator[str]:
+    """Behind a message that was refused, nobody of its lane is called for until somebody takes it up again."""
+    calls: dict[tuple[str, str], Call] = {}
+    held: dict[tuple[str, str], tuple[str, str]] = {}
+    for event in facts.history:
+        match event:
+            case Answer(word="rejected") if call := calls.get((event.target, event.key)):
+                held[call.flow, call.lane] = (call.id, call.part)
+            case Redrive(op="invoke"):
+                message = ids.get((event.flow, event.ref))
+                held = {at: who for at, who in held.items() if at[0] != event.flow or who != message}
+            case Call(parks=True) if event.lane:
+                calls[event.target, event.key] = event
+                who = held.pop((event.flow, event.lane), None)
+                checked["order"] += who is not None
+                if who is not None and who != (event.id, event.part):
+                    yield f"{event.flow}: {event.target} was called for {event.id}, though {who[0]} was refused before"
 
 
 def faithful(facts: Facts, checked: Counter[str]) -> Iterator[str]:

@@ -20,6 +20,10 @@ class VirtualClock:
         """Seconds since the clock was made."""
         return self._monotonic
 
+    def origin(self) -> str:
+        """The clock's own: a restart keeps it."""
+        return "virtual"
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._monotonic += seconds

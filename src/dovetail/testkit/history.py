@@ -66,7 +66,7 @@ class Send(Event):
 @dataclass(slots=True)
 class Call(Event):
     """A call arrived at a target: for message `id` (its part `part`) under effect key `key`, sent by `flow` in `lane`
-    (empty if the flow promises no order)."""
+    (empty if the flow promises no order). `parks`: a message of that flow that is refused holds back its lane."""
 
     kind = "call"
     target: str
@@ -75,6 +75,7 @@ class Call(Event):
     part: str = ""
     flow: str = ""
     lane: str = ""
+    parks: bool = False
 
 
 @dataclass(slots=True)
@@ -116,6 +117,13 @@ class Crash(Event):
     """The process died: answers that it heard may have been forgotten."""
 
     kind = "crash"
+
+
+@dataclass(slots=True)
+class Restored(Event):
+    """A backup was put in the place of the store: what came after it is not known any more, and begins again."""
+
+    kind = "restored"
 
 
 @dataclass(slots=True)
@@ -187,7 +195,8 @@ class Memory(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    one.kind: one for one in (Send, Call, Answer, Effect, Fault, Crash, Redrive, Drained, Seen, Count, Audited, Memory)
+    one.kind: one
+    for one in (Send, Call, Answer, Effect, Fault, Crash, Restored, Redrive, Drained, Seen, Count, Audited, Memory)
 }
 
 

@@ -101,6 +101,9 @@ class VirtualClock:
     def now_ms(self) -> int:
         return START + int((self._loop.time() + self.jump) * 1000)
 
+    def origin(self) -> str:
+        return "virtual"
+
 
 class Log:
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dovetail.errors import Retry
+from dovetail.errors import Retry, Unavailable
 from dovetail.sdk import Connection, Message, Repeat
 from dovetail.store.base import State
 
@@ -206,6 +206,25 @@ def _retry_once() -> Any:
             raise Retry("busy", after=30.0)
 
     return act
+
+
+async def test_an_end_while_the_store_is_asked_once_more_is_no_clean_one(rig: Any, monkeypatch: Any) -> None:
+    rig.flow("f", rig.call("c", rig.Op()))
+    await rig.start()
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def full(work: Any) -> None:
+        if rig.watch.heard["store:away"]:
+            asked.set()
+            await answer.wait()
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(rig.engine.store, "commit", full)
+    rig.engine.writer.note(("something", 1))
+    await asked.wait()
+    await rig.engine.drain()
+    await rig.start()
+    assert not rig.engine.store.clean, "what was being written is lost"
 
 
 async def test_what_waits_for_its_turn_takes_no_mark(rig: Any) -> None:

@@ -94,6 +94,35 @@ async def test_retry_after_is_honoured_and_survives_a_restart(rig: Any) -> None:
     assert [call.attempt for call in op.calls] == [1, 2]
 
 
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+async def test_a_clock_that_is_set_moves_no_time_over_a_restart(rig: Any, jump: float) -> None:
+    op = rig.Op(failing(Retry("busy", after=300.0)))
+    rig.flow("f", rig.call("c", op))
+    await rig.start()
+    await rig.put("f", {"n": 1})
+    await rig.until(lambda: rig.states("f")["waiting"])
+    told = rig.clock.monotonic()
+    rig.clock.jump = jump
+    await rig.restart()
+    await rig.ended("f", 1)
+    assert 299.0 <= rig.clock.monotonic() - told <= 362.0
+
+
+async def test_what_a_target_asked_for_outlives_a_restart_and_a_change_of_its_rate(rig: Any) -> None:
+    op = rig.Op(failing(Throttled("slowly", after=300.0)))
+    rig.flow("f", rig.call("c", op))
+    await rig.start()
+    await rig.put("f", 1)
+    await rig.until(lambda: rig.states("f")["waiting"])
+    told = rig.clock.monotonic()
+    await rig.restart()
+    rig.engine.targets["erp"]  # it is known from before
+    rig.engine.targets.limit({"erp": 100.0})
+    await rig.put("f", 2)
+    await rig.until(lambda: len(op.calls) == 2)
+    assert rig.clock.monotonic() - told >= 299.0
+
+
 @pytest.mark.parametrize("after", [1e30, float("inf"), float("nan"), -1.0])
 async def test_an_absurd_retry_after_harms_nobody(rig: Any, after: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dovetail.engine.targets.LONGEST_WORD", 200.0)

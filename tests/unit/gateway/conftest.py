@@ -35,6 +35,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def origin(self) -> str:
+        return "virtual"
+
 
 @dataclass
 class Answer:

@@ -10,6 +10,7 @@ import pytest
 
 from dovetail.clock import SystemClock, SystemIds
 from dovetail.store.sqlite import SqliteStore
+from dovetail.store.sqlite.bitrot import checksums
 
 Open = Callable[..., Awaitable[SqliteStore]]
 
@@ -18,7 +19,8 @@ class Disk(apsw.VFS):
     """SQLite's own file layer with faults: `fail(call, suffix, times)` lets calls on files with that suffix fail."""
 
     def __init__(self) -> None:
-        super().__init__("faulty", "unix", makedefault=True)
+        checksums()
+        super().__init__("faulty", "cksmvfs", makedefault=True)
         self.faults: dict[tuple[str, str], int] = {}
         self.met: list[tuple[str, str]] = []
 
@@ -40,7 +42,7 @@ class Disk(apsw.VFS):
 
 class DiskFile(apsw.VFSFile):
     def __init__(self, disk: Disk, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
-        super().__init__("unix", name, flags)
+        super().__init__("cksmvfs", name, flags)
         self._disk = disk
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
 

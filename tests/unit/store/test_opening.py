@@ -14,9 +14,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from dovetail.errors import StoreError
+from dovetail.errors import Damaged, StoreError
 from dovetail.store.base import Entry, Keeping, Retention, Work
-from dovetail.store.sqlite import connect
+from dovetail.store.sqlite import bitrot, connect
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -139,15 +139,23 @@ async def test_a_zeroed_page_is_found_after_an_unclean_end(used: Path, open_stor
         await open_store()
 
 
-async def test_damage_that_is_met_later_is_a_store_error(used: Path, open_store):
+async def test_damage_that_is_met_later_stops_the_store(used: Path, open_store, monkeypatch):
     store = await open_store()
     sql = "SELECT pageno FROM dbstat WHERE name = 'journal' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 5"
     page = store._db.reading.execute(sql).get
     await store.close()
     overwrite(used, page, b"\xff" * connect.PAGE)
-    store = await open_store()
     with pytest.raises(StoreError, match="is damaged"):
+        await open_store()
+    monkeypatch.setattr(connect, "SMALL", 0)  # as if it were too large to be looked at as a whole
+    store = await open_store()
+    told: list[Damaged] = []
+    store.damaged = told.append
+    with pytest.raises(Damaged, match="is damaged"):
         store.journal.after(1, 1, 0, 10_000, 1 << 30)
+    assert len(told) == 1
+    with pytest.raises(StoreError, match="is damaged"):
+        await store.commit(Work())
     with pytest.raises(StoreError, match="is damaged"):
         store.check()
 
@@ -193,23 +201,27 @@ async def test_a_disk_without_shared_memory_is_refused(open_store):
 
 def test_an_older_store_is_brought_up_to_date(tmp_path: Path, monkeypatch):
     first = connect.migrations()
-    connection = apsw.Connection(str(tmp_path / "store.db"))
-    connect.migrate(connection)
+    path = tmp_path / "store.db"
+    connect.create(path)
+    connection = connect.connect(path, 1024)
+    connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first)
     monkeypatch.setattr(connect, "migrations", lambda: [*first, ("0099_more.sql", "CREATE TABLE more (x)")])
-    connect.migrate(connection)
-    connect.migrate(connection)
+    connect.migrate(connection, bitrot.NEW)
+    connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first) + 1
     assert connection.execute("SELECT count(*) FROM more").get == 0
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch):
     first = connect.migrations()
-    connection = apsw.Connection(str(tmp_path / "store.db"))
-    connect.migrate(connection)
+    path = tmp_path / "store.db"
+    connect.create(path)
+    connection = connect.connect(path, 1024)
+    connect.migrate(connection, bitrot.NEW)
     monkeypatch.setattr(connect, "migrations", lambda: [*first, ("0002.sql", "CREATE TABLE more (x); CREATE nonsense")])
     with pytest.raises(apsw.SQLError):
-        connect.migrate(connection)
+        connect.migrate(connection, bitrot.NEW)
     assert connection.pragma("user_version") == len(first)
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'more'").get == 0
 

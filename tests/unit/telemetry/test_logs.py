@@ -30,6 +30,9 @@ class StillClock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def origin(self) -> str:
+        return "virtual"
+
 
 def written(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]

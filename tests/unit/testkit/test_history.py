@@ -23,6 +23,7 @@ from dovetail.testkit.history import (
     Memory,
     Recorder,
     Redrive,
+    Restored,
     Seen,
     Send,
     digest,
@@ -83,6 +84,10 @@ def gone(kind: type[Event], n: int = 0) -> list[Event]:
 LATE = [
     *life("a", 1)[:2], *life("b", 2), Call("erp", "a", "key-a", flow="orders", lane="k"), *life("a", 1)[3:],
 ]  # fmt: skip
+HELD: list[Event] = [
+    Call("x", "a", "q", flow="orders", lane="h", parks=True), Answer("x", "q", "rejected"),
+    Call("x", "b", "r", flow="orders", lane="h", parks=True), *GOOD,
+]  # fmt: skip
 BAD: dict[str, tuple[str, list[Event]]] = {
     "was accepted as store-1, and nobody knows it": ("accounted", gone(Seen)),
     "a is done, and erp never did its effect": ("accounted", gone(Effect)),
@@ -96,6 +101,7 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "was called for a  under two keys": ("once", [Call("erp", "a", "other"), *GOOD]),
     "a  became 2 messages": ("once", [*GOOD, Seen("orders", "store-9", "done", "a")]),
     "was called for a  after b of its key began": ("order", LATE),
+    "was called for b, though a was refused before": ("order", HELD),
     "of 'x', which nobody sent": ("faithful", [*GOOD, Effect("erp", "x", "key", HASH)]),
     "got the effect of b altered": ("faithful", [*GOOD[:-5], Effect("erp", "b", "key-b", digest(b"x")), *GOOD[-4:]]),
     "of a, which was not to be done": ("faithful", [*GOOD, Effect("crm", "a", "key", HASH)]),
@@ -127,6 +133,17 @@ def test_a_crash_excuses_what_was_heard_and_a_redrive_what_was_refused() -> None
     assert breaches(*refused, Call("x", "a", "q"), *GOOD) == []
 
 
+def test_a_lane_goes_on_when_what_held_it_was_taken_up_again() -> None:
+    first, refused, later, *good = HELD
+    assert breaches(first, refused, Redrive("invoke", "orders", "store-1"), later, *good) == []
+    assert breaches(first, refused, first, later, *good)[0][0] == "once", "it was asked again by itself"
+    assert breaches(first, refused, Crash(), first, later, *good) == []
+
+
+def test_a_restored_store_begins_its_lanes_again() -> None:
+    assert ("order" in dict(breaches(*LATE))) and "order" not in dict(breaches(*LATE[:10], Restored(), *LATE[10:]))
+
+
 def test_what_waits_while_something_stands_in_its_way_is_no_breach() -> None:
     waiting = [*life("a", 1)[:2], *life("a", 1, state="waiting")[-3:]]
     assert breaches(*waiting, whole=False, n=0)[0] == ("accounted", "orders: the desk counts 0 pending, there are 1")
@@ -134,7 +151,7 @@ def test_what_waits_while_something_stands_in_its_way_is_no_breach() -> None:
 
 
 def test_events_survive_their_way_through_files(tmp_path: Path) -> None:
-    events = told(*GOOD, Crash(), Redrive("invoke", "orders", "r", last=True), Count("f", 0, 0, 0, 0, 0))
+    events = told(*GOOD, Crash(), Restored(), Redrive("invoke", "orders", "r", last=True), Count("f", 0, 0, 0, 0, 0))
     assert {event.kind for event in events} == set(KINDS)
     for n, event in enumerate(events):
         event.at = float(n)

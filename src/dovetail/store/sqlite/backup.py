@@ -20,7 +20,7 @@ import msgspec
 
 from dovetail.errors import StoreError
 from dovetail.store.backup import Manifest, Progress
-from dovetail.store.sqlite import connect
+from dovetail.store.sqlite import bitrot, connect
 from dovetail.store.sqlite.owner import Owner
 from dovetail.store.sqlite.payloads import folder_of
 from dovetail.store.sqlite.spill import flush_folder, hash_of
@@ -136,7 +136,7 @@ def _move_aside(store: Path, now_ms: int) -> None:
 def _copy_database(store: Path, copy: Path, told: Progress) -> None:
     """The database as of now, page by page, while others write on."""
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    source, target = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY), apsw.Connection(str(copy))
+    source, target = connect.reader(store), apsw.Connection(str(copy))
     try:
         source.execute("BEGIN")
         source.execute("SELECT 1 FROM store").fetchall()  # from here on it sees this moment and no other
@@ -156,9 +156,10 @@ def _copy_database(store: Path, copy: Path, told: Progress) -> None:
 def _described(folder: Path, at: int) -> Manifest:
     """What lies in the folder, every byte of it read. Raises StoreError when it does not hold together."""
     database = folder / DATABASE
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+    reserve = bitrot.reserved(database)
+    connection = connect.reader(database)
     try:
-        connect.identify(connection, database)
+        connect.identify(connection, database, reserve)
         connect.quick_check(connection, database)
         held: list[Any] = connection.execute(
             "SELECT uid, high, (SELECT count(*) FROM journal), (SELECT coalesce(max(seq), 0) FROM journal) FROM store"
@@ -175,7 +176,7 @@ def _described(folder: Path, at: int) -> Manifest:
 
 def _named(database: Path) -> list[tuple[str, bytes, int, int]]:
     """The spill files that a database names: (name, hash of the body, packed, bytes)."""
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = connect.reader(database)
     try:
         sql = "SELECT file, hash, packed, stored FROM payloads WHERE file IS NOT NULL ORDER BY file"
         rows: list[Any] = connection.execute(sql).fetchall()

@@ -9,13 +9,15 @@ from pathlib import Path
 import apsw
 
 from dovetail.errors import DovetailError, StoreError, Unavailable
+from dovetail.store.sqlite.bitrot import NEW, RESERVE, checksums, damaged, met
 
 MINIMUM = (3, 51, 3)  # older ones may corrupt a database in WAL mode (the "WAL reset" bug)
 APPLICATION = int.from_bytes(b"DVTL", "big")
 PAGE = 8192  # bytes; a fifth less waste than 4096 with messages of a kilobyte
 CHECKPOINT = 500  # pages: a log of 4 MiB is written back in about 5 ms, by the commit that fills it
 LOG = 16 << 20  # bytes that the log's file keeps after it had to grow (big transactions, checkpoints that failed)
-SMALL = 64 << 20  # bytes up to which a store is checked after an unclean end
+SMALL = 64 << 20  # bytes up to which a store is checked at each start
+CHECKED = 6  # the migration from which on pages have checksums
 
 
 def translate(error: apsw.Error, path: Path) -> DovetailError:
@@ -26,6 +28,8 @@ def translate(error: apsw.Error, path: Path) -> DovetailError:
         return Unavailable(f"store {path} is being written by another program", after=1.0)
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return damaged(path, str(error))
+    if met(error):
+        return damaged(path, "the checksum of a page is wrong")
     if isinstance(error, apsw.ConnectionClosedError):
         return StoreError(f"store {path} is closed")
     full = " (its disk is full)" if isinstance(error, apsw.IOError) and _is_full(path) else ""
@@ -39,10 +43,6 @@ def _is_full(path: Path) -> bool:
     except OSError:
         return False
     return disk.f_bavail * disk.f_frsize < 1 << 16
-
-
-def damaged(path: Path, why: str) -> StoreError:
-    return StoreError(f"store {path} is damaged ({why}): move it away and restore a backup")
 
 
 def create(path: Path) -> None:
@@ -61,9 +61,11 @@ def connect(path: Path, cache_kib: int) -> apsw.Connection:
     """A connection with the store's settings, those that carry a promise read back. Raises StoreError, apsw.Error."""
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < MINIMUM:
         raise StoreError(f"SQLite {apsw.sqlite_lib_version()} is too old: {'.'.join(map(str, MINIMUM))} is needed")
+    checksums()
     connection = apsw.Connection(str(path), statementcachesize=64)
     connection.set_busy_timeout(100)
     connection.pragma("page_size", PAGE)  # of a new file; the others keep theirs
+    connection.reserve_bytes(None, RESERVE)  # the same, until they are written anew
     settings = {
         "journal_mode": (connection.pragma("journal_mode", "wal"), "wal"),
         "synchronous": (connection.pragma("synchronous", "full") or connection.pragma("synchronous"), 2),
@@ -79,8 +81,10 @@ def connect(path: Path, cache_kib: int) -> apsw.Connection:
     return connection
 
 
-def identify(connection: apsw.Connection, path: Path) -> None:
-    """Refuse databases of other programs and of newer versions. Raises StoreError, apsw.Error."""
+def identify(connection: apsw.Connection, path: Path, reserve: int) -> None:
+    """Refuse databases of other programs and of newer versions. `reserve`: what `bitrot.reserved` said before the
+    database was opened (whoever closes a file gives up all locks of the process on it). Raises StoreError, apsw.Error.
+    """
     tables = connection.execute("SELECT count(*) FROM sqlite_master").get
     if tables and connection.pragma("application_id") != APPLICATION:
         raise StoreError(f"{path} is not a Dovetail store: it is the SQLite database of another program")
@@ -90,6 +94,8 @@ def identify(connection: apsw.Connection, path: Path) -> None:
             f"store {path} was written by a newer Dovetail (its version is {version}, this one knows {known}): "
             "use that Dovetail, or another store"
         )
+    if version >= CHECKED and reserve not in (NEW, RESERVE):
+        raise damaged(path, "its pages say that they have no checksums")
 
 
 def migrations() -> list[tuple[str, str]]:
@@ -102,10 +108,20 @@ def migrations() -> list[tuple[str, str]]:
     return found
 
 
-def migrate(connection: apsw.Connection) -> None:
-    """Bring the schema up to date, each step in its own transaction. Raises apsw.Error."""
+def reader(path: Path) -> apsw.Connection:
+    """A connection that only reads. Raises StoreError, apsw.Error."""
+    checksums()
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+
+def migrate(connection: apsw.Connection, reserve: int) -> None:
+    """Bring the schema up to date, each step in its own transaction. A store whose pages have no checksums yet is
+    written anew, which takes as much room again and some seconds a gigabyte. Raises apsw.Error."""
     for number, (_, sql) in enumerate(migrations(), 1):
         if number > connection.pragma("user_version"):
+            if number == CHECKED and reserve not in (NEW, RESERVE):
+                connection.execute("VACUUM")
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             with connection:
                 connection.execute(sql)
                 connection.pragma("user_version", number)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import apsw
 
-from dovetail.errors import StoreError, Unavailable
-from dovetail.store.sqlite import connect
+from dovetail.errors import Damaged, DovetailError, StoreError, Unavailable
+from dovetail.store.sqlite import bitrot, connect
 from dovetail.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class Database:
         self.threads = Writer()
         self.broken = False  # an I/O error was met: the connections must not be used again
         self._lost = ""  # why it can be used no more
+        self.damaged: Callable[[Damaged], None] = lambda error: None  # told when stored bytes turn out to have changed
         try:
             self._open()
         except BaseException:
@@ -39,16 +40,26 @@ class Database:
     def _open(self) -> None:
         connect.create(self.path)
         try:
+            reserve, flushed = bitrot.reserved(self.path), bitrot.flushed(self.path)
             with contextlib.ExitStack() as half_open:
                 writing = connect.connect(self.path, WRITER_CACHE)
                 half_open.callback(writing.close)
-                connect.identify(writing, self.path)
-                connect.migrate(writing)
+                connect.identify(writing, self.path, reserve)
+                bitrot.require(writing, self.path, flushed)
+                connect.migrate(writing, reserve)
                 self.reading = connect.connect(self.path, READER_CACHE)
                 self.writing = writing
                 half_open.pop_all()
         except apsw.Error as error:
-            raise connect.translate(error, self.path) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: apsw.Error) -> DovetailError:
+        """The error in the house's words. Once a damage is met, nothing is written any more."""
+        known = connect.translate(error, self.path)
+        if isinstance(known, Damaged) and not self._lost:
+            self._lost = known.message
+            self.damaged(known)
+        return known
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -57,7 +68,7 @@ class Database:
         try:
             return self.reading.execute(sql, bindings).fetchall()
         except apsw.Error as error:
-            raise connect.translate(error, self.path) from error
+            raise self._translated(error) from error
 
     def rows(self, sql: str, bindings: Bindings = ()) -> Generator[Any, None, None]:
         """As `read`, row by row; whoever stops early closes the iterator."""
@@ -68,7 +79,7 @@ class Database:
             finally:
                 cursor.close()
         except apsw.Error as error:
-            raise connect.translate(error, self.path) from error
+            raise self._translated(error) from error
 
     def one(self, sql: str, bindings: Bindings = ()) -> Any | None:
         """The first row, or None."""
@@ -124,8 +135,8 @@ class Database:
         Only an I/O error leaves that open, and the reopened store answers it (`txn` is the transaction's number in
         the audit).
         """
-        if not isinstance(error, apsw.IOError):
-            raise connect.translate(error, self.path) from error
+        if not isinstance(error, apsw.IOError) or bitrot.met(error):
+            raise self._translated(error) from error
         if self.broken:
             self.recover()
         if not self.one("SELECT 1 FROM audit WHERE txn = ?", (txn,)):
@@ -176,7 +187,7 @@ class Database:
         try:
             connect.quick_check(self.reading, self.path)
         except apsw.Error as error:
-            raise connect.translate(error, self.path) from error
+            raise self._translated(error) from error
 
     def _drop(self) -> None:
         """Close without writing the log back into the file."""

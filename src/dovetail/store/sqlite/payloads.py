@@ -114,7 +114,7 @@ class Payloads:
     def _file(self, name: str, packed: int) -> bytes:
         try:
             return self.files.read(name, bool(packed))
-        except (OSError, zlib.error) as error:
+        except (OSError, zlib.error, ValueError) as error:
             where = self.files.folder / name
             raise StoreError(f"a body of store {self._db.path} cannot be read from {where}: {error}") from error
 

@@ -70,9 +70,12 @@ class SpillFiles:
         return size
 
     def read(self, name: str, packed: bool) -> bytes:
-        """The body of a file. Raises OSError, zlib.error."""
+        """The body of a file. Raises OSError, zlib.error; ValueError when it is not what its name says."""
         data = (self.folder / name).read_bytes()
-        return zlib.decompress(data) if packed else data
+        body = zlib.decompress(data) if packed else data
+        if hash_of(body).hex() != name.partition(".")[0]:
+            raise ValueError("its content is not what its name says, the disk has changed it: bring it from a backup")
+        return body
 
     def names(self) -> list[str]:
         """What lies in the folder, drafts included."""

@@ -57,6 +57,7 @@ class SqliteStore(base.Store):
         self._hook = hook or (lambda name: None)
         self._turn = asyncio.Lock()
         self._closed = False
+        db.damaged = lambda error: self.damaged(error)
         self._numbers = Numbers(1, 1)
         self._payloads = Payloads(db, SpillFiles(folder_of(path), self._hook))
         self._pruner = Pruner(db, self._payloads, self._turn, self._hook)
@@ -93,7 +94,7 @@ class SqliteStore(base.Store):
         return store
 
     def _begin(self, ids: Ids) -> None:
-        """Read how the store was left, look closer if it was not closed, and note that it is in use."""
+        """Read how the store was left, look at all of it if it is small, and note that it is in use."""
         self._db.write(
             lambda connection: connection.execute(
                 "INSERT INTO store VALUES (1, ?, 1, 0, 0, ?) ON CONFLICT DO NOTHING",
@@ -102,7 +103,7 @@ class SqliteStore(base.Store):
         )
         uid, clean = self._db.read("SELECT uid, clean FROM store")[0]
         self.uid, self.clean = uid, bool(clean)
-        if not self.clean and self._path.stat().st_size < connect.SMALL:
+        if self._path.stat().st_size < connect.SMALL:
             self.check()
         self._db.write(opened)
         self._payloads.begin(self._db.read("SELECT opened FROM store")[0][0])

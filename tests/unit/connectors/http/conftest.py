@@ -40,6 +40,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def origin(self) -> str:
+        return "virtual"
+
 
 class Log:
     """Keeps what was said."""
