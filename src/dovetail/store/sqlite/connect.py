@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def identify(connection: apsw.Connection, path: Path) -> None:
         )
 
 
+@cache
 def migrations() -> list[tuple[str, str]]:
     """(name, SQL) of every migration in order; the first is number 1."""
     folder = files("dovetail.store") / "migrations" / "sqlite"
@@ -104,11 +106,11 @@ def migrations() -> list[tuple[str, str]]:
 
 def migrate(connection: apsw.Connection) -> None:
     """Bring the schema up to date, each step in its own transaction. Raises apsw.Error."""
-    for number, (_, sql) in enumerate(migrations(), 1):
-        if number > connection.pragma("user_version"):
-            with connection:
-                connection.execute(sql)
-                connection.pragma("user_version", number)
+    done = connection.pragma("user_version")
+    for number, (_, sql) in enumerate(migrations()[done:], done + 1):
+        with connection:
+            connection.execute(sql)
+            connection.pragma("user_version", number)
 
 
 def quick_check(connection: apsw.Connection, path: Path) -> None:
