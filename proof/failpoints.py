@@ -7,19 +7,19 @@ a kill.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import sleep
 
 from dovetail.engine.failpoints import BESIDE, NAMES
 from dovetail.testkit.history import Crash
 from dovetail.testkit.processes import until
 from proof.day import Day
+from proof.places import in_memory
 from proof.result import Result, Stopwatch
 from proof.story import Story
 
@@ -34,7 +34,8 @@ SEVERAL = 3  # messages in flight at the first kill of those that kill the recov
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
 STALL, WATCHED = 1, 6.0  # seconds that the loop may stand still, and until nobody waits for the watchdog any more
 NEVER = 1_000_000  # crossings that no run has
-_last: dict[str, int] = {}  # how often a failpoint was crossed in a whole day, as far as it is known
+_last: dict[str, int] = {}  # how often each failpoint is crossed in a day on which nothing happens
+_learning = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def matrix(names: Sequence[str] = (*NAMES, *SPILLING)) -> list[Case]:
 
 def run(case: Case) -> Trial:
     """One trial in a fresh folder."""
-    folder = Path(tempfile.mkdtemp(prefix="dovetail-failpoint-"))
+    folder = in_memory("dovetail-failpoint-")
     drill = Drill(case, folder)
     try:
         drill.run()
@@ -105,17 +106,29 @@ class Drill:
 
     def _reach(self, hit: int) -> bool:
         """Live until the failpoint acted at crossing `hit` (0: the last one); False when that was never met."""
-        wanted = hit or _last.get(self.case.name, NEVER)
+        wanted = hit or self._crossed_in_a_day()
         for _ in range(LIVES):
             if self._live(wanted):
                 return True
             if not hit:
                 wanted = min(wanted - 1, self.story.server.crossed(self.case.name)) or 1
-                _last[self.case.name] = wanted
-            self.story.close()
-            shutil.rmtree(self.story.server.store, ignore_errors=True)
-            self.story = self._morning()
+            self._once_more()
         return False
+
+    def _once_more(self) -> None:
+        self.story.close()
+        shutil.rmtree(self.story.server.store, ignore_errors=True)
+        self.story = self._morning()
+
+    def _crossed_in_a_day(self) -> int:
+        """How often the failpoint is crossed when nothing happens. The first to ask lives that day."""
+        with _learning:
+            if not _last:
+                server = self.story.server
+                assert server.begin() and self.story.play() and server.stop() == 0, server.log()
+                _last.update({name: server.crossed(name) for name in (*NAMES, *SPILLING)})
+                self._once_more()
+        return max(1, _last[self.case.name])
 
     def _live(self, hit: int) -> bool:
         """Live until the failpoint acted; False when it was not crossed so often."""

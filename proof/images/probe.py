@@ -48,7 +48,7 @@ class Bench:
         for folder, _, names in os.walk(self.store):
             for name in names:
                 if (path := f"{folder}/{name}") not in wanted:
-                    os.unlink(path)
+                    Path(path).unlink()
         for path, content in wanted.items():
             if PAYLOADS in path and self._laid.get(path) is content and _size(path) == len(content):
                 continue
@@ -68,7 +68,7 @@ class Bench:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return Path(path).stat().st_size
     except FileNotFoundError:
         return -1
 

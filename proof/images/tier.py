@@ -18,10 +18,10 @@ from proof.images.disk import MODELS, SYSTEMS
 from proof.images.examiner import Examiner
 from proof.images.journal import read, shim
 from proof.images.recording import SOUND, day_of, record
+from proof.places import in_memory
 from proof.result import OUTPUT, Result, Stopwatch
 
 BUILD = Path("build")
-FAST = Path("/dev/shm")  # images lie in memory if there is such a place
 SEEDS = 4  # days that a planted bug gets to show itself
 ENOUGH = 3  # findings of a planted bug
 WAVE = 4  # days that are examined before the next are begun, and what is known so far is written down
@@ -44,7 +44,7 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
     real processes is the same as the first.
     """
     folder, kept = Path(tempfile.mkdtemp(prefix="dovetail-images-")), OUTPUT / f"day-{seed}.journal"
-    work = Path(tempfile.mkdtemp(prefix="dovetail-images-", dir=FAST if FAST.is_dir() else None))
+    work = in_memory("dovetail-images-")
     try:
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
         path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), *more)
