@@ -20,7 +20,7 @@ from dovetail.testkit.history import Crash
 from dovetail.testkit.processes import until
 from proof.day import Day
 from proof.places import in_memory
-from proof.result import Result, Stopwatch
+from proof.result import Result
 from proof.story import Story
 
 ACTIONS = ("kill", "raise", "hang")
@@ -204,14 +204,14 @@ class Drill:
 
 def tier(cases: Sequence[int] = (), workers: int = 4) -> Result:
     """The whole matrix, or the trials with these numbers."""
-    watch, every = Stopwatch(), matrix()
+    every = matrix()
     numbers = list(cases or range(len(every)))
     result = Result("failpoints", "a process hit at a named boundary, restarted and drained", "CASE")
+    result.total = len(numbers)
     with ThreadPoolExecutor(workers) as pool:
         for number, trial in zip(numbers, pool.map(lambda n: run(every[n]), numbers), strict=True):
             result.add(f"{number} ({every[number]})", trial.breaches, trial.counters, trial.cells)
     if not cases:
         result.expected = [f"{name}:{action}" for name in (*NAMES, *SPILLING) for action in ACTIONS]
         result.expected += [*(f"recovery:{name}" for name in IN_RECOVERY), "ended by its watchdog"]
-    result.seconds = watch.seconds()
-    return result
+    return result.end()
