@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,18 @@ def seen(store: Store, kept: Iterable[Kept]) -> list[Seen]:
     """The messages as events."""
     events: list[Seen] = []
     for message in kept:
-        id, part = named(message.flow, json.loads(message.body or b"{}"))
+        id, part = _named(message.flow, message.body)
         progress = message.progress
         state = progress.state if progress is not None else State.FRESH
         reason = progress.reason if progress is not None else ""
         seq = message.row.seq
         events.append(Seen(message.flow, message_id(store.uid, seq), state.word, id, part, reason, place=seq))
     return events
+
+
+@lru_cache(4096)  # the same bodies are found in thousands of images
+def _named(flow: str, body: bytes) -> tuple[str, str]:
+    return named(flow, json.loads(body or b"{}"))
 
 
 def named(flow: str, document: Any) -> tuple[str, str]:
