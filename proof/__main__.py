@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dovetail.testkit.cells import CELLS, bound, run_cells
@@ -105,6 +105,17 @@ def prove(options: Options) -> list[Mapping[str, Any]]:
     return found
 
 
+def estimate(found: Sequence[Mapping[str, Any]]) -> str:
+    """How long the long run takes at the rates of this one."""
+    minutes = {
+        result["tier"]: result["seconds"] / result["trials"] * SIZES.get(result["tier"], (0, result["trials"]))[1] / 60
+        for result in found
+        if result["trials"]
+    }
+    told = ", ".join(f"{tier} {time:,.0f} min" for tier, time in minutes.items())
+    return f"the long run at these rates: {told}; together {sum(minutes.values()) / 60:.1f} h"
+
+
 def main() -> int:
     """Run what was asked for; the exit status."""
     options = arguments().parse_args()
@@ -118,6 +129,8 @@ def main() -> int:
         f"{len(wrong)} problems; {len(cells)} of {len(CELLS)} cells run; {sum(map(bool, planted))} of {len(planted)} "
         f"planted bugs caught; {seconds:,.0f} s"
     )
+    if not options.long:
+        print(estimate(found))
     return int(bool(wrong))
 
 

@@ -26,6 +26,9 @@ a disk that was cut off at every moment, through networks and clocks that fail. 
 down what they saw, the engine never does; a checker that knows nothing of the engine judges. Bugs are planted as well,
 and have to be caught. None of this proves that there is no fault: beside every 0 stands how large its rate may still be
 with 95 % confidence (3/n).
+
+`nice -n 19 make prove LONG=1 RECORD=1 RESUME=1` takes hours and can be left alone: it says how far it is, this page
+grows with each tier that ends, and when it is begun again at the same commit it goes on with the next tier.
 """
 
 
