@@ -30,7 +30,7 @@ IN_RECOVERY = (
     "store_before_commit", "store_after_commit",
 )  # fmt: skip
 SPILLING = tuple(name for name in BESIDE if name.startswith("spill"))
-SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
+SEVERAL = 3  # calls under way at the kill that is to be recovered from
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
 STALL, WATCHED = 1, 6.0  # seconds that the loop may stand still, and until nobody waits for the watchdog any more
 NEVER = 1_000_000  # crossings that no run has
@@ -128,18 +128,35 @@ class Drill:
                 assert server.begin() and self.story.play() and server.stop() == 0, server.log()
                 _last.update({name: server.crossed(name) for name in (*NAMES, *SPILLING)})
                 self._once_more()
-        return max(1, _last[self.case.name])
+        return _last[self.case.name] or NEVER  # one that is not crossed then tells in its first life
 
     def _live(self, hit: int) -> bool:
         """Live until the failpoint acted; False when it was not crossed so often."""
         name, server = self.case.name, self.story.server
         if name == "during_recovery":  # there has to be something to recover from
-            self._until_death(f"after_send_before_record:{SEVERAL}:kill")
+            self._killed_with_several_under_way()
         if name == "during_drain" and hit == 2:  # a server drains once in its life
             assert server.begin() and self.story.play() and server.stop() == 0, server.log()
             hit = 1
         self._until_death(f"{name}:{hit}:{self.case.action}", hit)
         return server.crossed(name) >= hit
+
+    def _killed_with_several_under_way(self) -> None:
+        """A life that is killed when several calls wait for their answer, however fast the machine is."""
+        story, ledger = self.story, self.story.ledger
+        ledger.hold.clear()
+
+        def end() -> None:
+            until("several calls are under way", lambda: ledger.held >= SEVERAL)
+            story.witness.fault("kill", str(self.case))
+            story.server.kill()
+            ledger.hold.set()
+
+        assert story.server.begin(), story.server.log()
+        watcher = Thread(target=end, daemon=True)
+        watcher.start()
+        assert not story.play(), "it was to be killed"
+        watcher.join()
 
     def _until_death(self, failpoint: str, hit: int = NEVER) -> None:
         """A life that ends where it was told to, or at the end of the day (the drain included if that is drilled)."""
