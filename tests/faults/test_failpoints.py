@@ -10,8 +10,8 @@ from proof.failpoints import Case
 from proof.result import problems
 
 KEPT = [
-    Case("before_accept_commit", "first", "kill"),
-    Case("during_recovery", "first", "kill"),
+    *(Case(name, "first", "kill") for name in NAMES),
+    Case("during_recovery", "second", "kill"),
     Case("spill_before_row", "first", "kill"),
     Case("store_before_commit", "last", "kill"),
     Case("after_retry_claim", "first", "raise"),  # a message that had been claimed again was never looked at again

@@ -13,7 +13,10 @@ from proof.faults import Case
 from proof.result import Result, problems
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT = [Case("target", "garbage"), Case("disk", "full"), Case("flush", "30,2"), Case("clock", "backwards")]
+KEPT = [
+    Case("target", "garbage"), Case("source", "half-open"), Case("disk", "full"), Case("flush", "30,2"),
+    Case("clock", "backwards"), Case("message", "giant"),
+]  # fmt: skip
 
 
 def test_a_store_is_killed_again_and_again() -> None:
