@@ -49,7 +49,7 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
         path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), *more)
         journal = read(path.read_bytes())
-        examiner = Examiner(journal, day_of(seed), work, Random(seed))
+        examiner = Examiner(journal, day_of(seed), work, Random(seed), hunting=bool(bug))
         asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
         if not bug:
             examiner.counters["early answers"], examiner.counters["early answers passed"] = examiner.early_answers()
@@ -64,7 +64,7 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
 
 def hunt(bug: str) -> str:
     """How a planted bug was caught, empty if it was not."""
-    for seed in range(SEEDS):
+    for seed in range(1, SEEDS + 1):
         found = examine(seed, bug).breaches
         if found:
             image, invariant, what = found[0]
