@@ -124,7 +124,9 @@ async def _repeated(store: Store, kept: Sequence[books.Kept]) -> Breaches:
 @lru_cache(4096)  # the same bodies are found in thousands of images
 def _sent(body: bytes) -> tuple[str, bytes]:
     """The id that the sender gave a message, empty if there is none, and the hash of the body."""
-    return str(json.loads(body).get("id", "")), blake2b(body, digest_size=16).digest()
+    document = json.loads(body or b"{}")
+    id = str(document["id"]) if isinstance(document, dict) and "id" in document else ""
+    return id, blake2b(body, digest_size=16).digest()
 
 
 class _Quiet:
