@@ -38,9 +38,9 @@ fuzz: setup oracle
 
 # Faults of every kind against every promise; see docs/proof.md. LONG=1 for the long run, TIER=images for one tier,
 # COUNT=50000 for so many trials, from seed FIRST=1 on; CASE=17 or SEED=17 with a TIER repeats one trial; RECORD=1 writes
-# docs/proof.md.
+# docs/proof.md, tier by tier; RESUME=1 leaves out the tiers that ended at this commit already.
 prove: setup
-	$(BIN)/python -m proof $(TIER) $(if $(LONG),--long) $(if $(RECORD),--record) $(if $(COUNT),--count $(COUNT)) \
+	$(BIN)/python -m proof $(TIER) $(if $(LONG),--long) $(if $(RECORD),--record) $(if $(RESUME),--resume) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(CASE),--case $(CASE)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
 
 bench: setup

@@ -90,7 +90,7 @@ def percentile(latencies: list[float], share: float) -> float:
 
 def line(name: str, latencies: list[float], seconds: float) -> None:
     print(
-        f"{name:24} {len(latencies):8,} {len(latencies) / seconds:10,.0f}/s  p50 {percentile(latencies, 0.5):8.2f} ms"
+        f"{name:24} {len(latencies):8,} {len(latencies) / seconds:10,.1f}/s  p50 {percentile(latencies, 0.5):8.2f} ms"
         f"  p99 {percentile(latencies, 0.99):8.2f} ms  max {max(latencies) * 1e3:8.2f} ms", flush=True,
     )  # fmt: skip
 
@@ -125,7 +125,7 @@ def beside(folder: Path, bodies: int, size: int, clients: int, seconds: float, p
         f"small p99 beside / alone {ratio:.1f}; large {len(big.latencies) * size / took:.0f} MiB/s, told to wait "
         f"{big.refused} times; peak memory of the server {peak(server.process.pid):.0f} MiB"
     )
-    server.stop()
+    assert server.stop() == 0, server.log()
 
 
 async def kinds(folder: Path) -> None:

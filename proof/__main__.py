@@ -8,15 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dovetail.testkit.cells import bound
+from dovetail.testkit.cells import CELLS, bound, run_cells
 from proof import failpoints, faults, kills, report, simulated
 from proof.images import tier as images
-from proof.result import OUTPUT, Result, problems
+from proof.result import OUTPUT, Result, commit, problems
 
 Options = argparse.Namespace
+SHOWN = 100  # characters of how a planted bug was caught
 SIZES = {
     "simulation": (5_000, 100_000),
     "images": (20_000, 1_000_000),
@@ -53,6 +54,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=1, help="the first seed: to go on where an earlier run ended")
     parser.add_argument("--case", type=int, help="the one trial with this number (failpoints, faults)")
     parser.add_argument("--seed", type=int, help="the one day or store of this seed (simulation, images, kills)")
+    parser.add_argument("--resume", action="store_true", help="leave out tiers that ended at this commit already")
     parser.add_argument(
         "--record", action="store_true", help=f"write {report.RECORD} and {report.PAGE} from the results"
     )
@@ -60,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def tell(result: Mapping[str, Any]) -> None:
-    """A tier's result in a few lines."""
+    """A tier's result in a few lines, and who caught which planted bug."""
     wrong = problems(result)
     planted = result["planted"]
     caught = f", {sum(map(bool, planted.values()))} of {len(planted)} planted bugs caught" if planted else ""
@@ -68,8 +70,50 @@ def tell(result: Mapping[str, Any]) -> None:
     print(
         f"{result['tier']}: {result['trials']:,} trials, {len(wrong)} problems{rate}{caught}, {result['seconds']:.0f} s"
     )
+    for name, how in planted.items():
+        print(f"  planted: {name}: {how[:SHOWN] or 'NOT CAUGHT'}")
     for problem in wrong:
         print(f"  {problem}")
+    sys.stdout.flush()
+
+
+def kept(name: str, options: Options) -> Mapping[str, Any] | None:
+    """A tier's result that is there already, for this commit and at least as large; None if there is no such."""
+    path = OUTPUT / f"{name}.json"
+    if not (options.resume and path.exists()):
+        return None
+    found: Mapping[str, Any] = json.loads(path.read_text())
+    fits = found.get("over") and found["commit"] == commit()
+    large = found["trials"] >= (size(options, name) if name in SIZES else 1)
+    return found if fits and large else None
+
+
+def prove(options: Options) -> list[Mapping[str, Any]]:
+    """Run the tiers, and record each as it ends; their results."""
+    found: list[Mapping[str, Any]] = []
+    for name in options.tiers or TIERS:
+        result = kept(name, options)
+        if result is None:
+            print(f"{name}: begins", file=sys.stderr, flush=True)
+            ran = TIERS[name](options)
+            ran.write()
+            result = ran.plain()
+        found.append(result)
+        tell(result)
+        if options.record:
+            report.record("make prove LONG=1" if options.long else "make prove", found)
+    return found
+
+
+def estimate(found: Sequence[Mapping[str, Any]]) -> str:
+    """How long the long run takes at the rates of this one."""
+    minutes = {
+        result["tier"]: result["seconds"] / result["trials"] * SIZES.get(result["tier"], (0, result["trials"]))[1] / 60
+        for result in found
+        if result["trials"]
+    }
+    told = ", ".join(f"{tier} {time:,.0f} min" for tier, time in minutes.items())
+    return f"the long run at these rates: {told}; together {sum(minutes.values()) / 60:.1f} h"
 
 
 def main() -> int:
@@ -77,18 +121,17 @@ def main() -> int:
     options = arguments().parse_args()
     if unknown := set(options.tiers) - set(TIERS):
         arguments().error(f"there is no tier {', '.join(unknown)}: there are {', '.join(TIERS)}")
-    failed = False
-    for name in options.tiers or TIERS:
-        result = TIERS[name](options)
-        result.write()
-        tell(result.plain())
-        failed |= bool(problems(result.plain()))
-        sys.stdout.flush()
-    if options.record:
-        found = [json.loads(path.read_text()) for path in (OUTPUT / f"{name}.json" for name in TIERS) if path.exists()]
-        command = "make prove LONG=1" if options.long else "make prove"
-        report.write({"command": command, "machine": report.machine(), "tiers": found})
-    return int(failed)
+    found = prove(options)
+    planted = [how for result in found for how in result["planted"].values()]
+    cells, seconds = run_cells(found), sum(result["seconds"] for result in found)
+    wrong = [problem for result in found for problem in problems(result)]
+    print(
+        f"{len(wrong)} problems; {len(cells)} of {len(CELLS)} cells run; {sum(map(bool, planted))} of {len(planted)} "
+        f"planted bugs caught; {seconds:,.0f} s"
+    )
+    if not options.long:
+        print(estimate(found))
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

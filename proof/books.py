@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,19 @@ from dovetail.store.base import Progress, Query, Row, State, Store
 from dovetail.store.sqlite import SqliteStore
 from dovetail.testkit.history import Audited, Count, Event, Seen
 
+ALL = 1_000_000  # more than a day of the proof has
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A message as the store keeps it for a flow."""
+
+    flow: str
+    number: int  # the flow's
+    row: Row
+    progress: Progress | None
+    body: bytes
+
 
 def read(path: Path) -> list[Event]:
     """`Seen` and `Audited` of a store at rest."""
@@ -21,7 +36,7 @@ def read(path: Path) -> list[Event]:
     async def main() -> list[Event]:
         store = await SqliteStore.open(path, clock=SystemClock(), ids=SystemIds())
         try:
-            return [*seen(store), *audited(store)]
+            return [*seen(store, messages(store)), *audited(store)]
         finally:
             await store.close(clean=store.clean)
 
@@ -35,27 +50,39 @@ def flows(store: Store) -> Iterator[tuple[str, int, int]]:
         yield from ((names[number], number, stream) for number in numbers if number in names)
 
 
-def messages(store: Store, number: int, stream: int) -> Iterator[tuple[Row, Progress | None]]:
-    """Every message of a flow, newest first."""
-    before = 0
-    while True:
-        found, before = store.progress.find(Query(flow=number, stream=stream, before=before, limit=1000))
-        yield from found
-        if not before:
-            return
-
-
-def seen(store: Store) -> list[Event]:
-    """Every message of every flow."""
-    events: list[Event] = []
+def messages(store: Store) -> list[Kept]:
+    """Every message of every flow, newest first."""
+    found: list[Kept] = []
     for name, number, stream in flows(store):
-        for row, progress in messages(store, number, stream):
-            id, part = named(name, json.loads(store.journal.original(row.seq) or b"{}"))
-            state = progress.state if progress is not None else State.FRESH
-            reason = progress.reason if progress is not None else ""
-            ref = message_id(store.uid, row.seq)
-            events.append(Seen(name, ref, state.word, id, part, reason, place=row.seq))
+        bodies = {row.seq: row for row in store.journal.after(0, stream, 0, ALL, 1 << 40)}
+        before = 0
+        while True:
+            page, before = store.progress.find(Query(flow=number, stream=stream, before=before, limit=1000))
+            for row, progress in page:
+                body = bodies[row.seq].body if row.seq in bodies else None
+                body = store.journal.original(row.seq) if body is None else body
+                found.append(Kept(name, number, row, progress, body or b""))
+            if not before:
+                break
+    return found
+
+
+def seen(store: Store, kept: Iterable[Kept]) -> list[Seen]:
+    """The messages as events."""
+    events: list[Seen] = []
+    for message in kept:
+        id, part = _named(message.flow, message.body)
+        progress = message.progress
+        state = progress.state if progress is not None else State.FRESH
+        reason = progress.reason if progress is not None else ""
+        seq = message.row.seq
+        events.append(Seen(message.flow, message_id(store.uid, seq), state.word, id, part, reason, place=seq))
     return events
+
+
+@lru_cache(4096)  # the same bodies are found in thousands of images
+def _named(flow: str, body: bytes) -> tuple[str, str]:
+    return named(flow, json.loads(body or b"{}"))
 
 
 def named(flow: str, document: Any) -> tuple[str, str]:
@@ -76,7 +103,7 @@ def audited(store: Store) -> list[Event]:
         stream: [names[n] for n in numbers if n in names] for stream, numbers in store.register.readers().items()
     }
     events: list[Event] = []
-    for _, _, event in store.audit.events(0, 1_000_000):
+    for _, _, event in store.audit.events(0, ALL):
         word, *rest = event
         if word == "accepted":
             stream, first, last = (int(str(n)) for n in rest)

@@ -49,8 +49,13 @@ def count(path: Path) -> None:
     failpoints.from_text = counted
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """`dovetail` with the words of `sys.argv`; the process ends with its status."""
     from dovetail.cli import main
 
     count(Path(os.environ[VARIABLE]))
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    main()

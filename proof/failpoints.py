@@ -7,20 +7,20 @@ a kill.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import sleep
 
 from dovetail.engine.failpoints import BESIDE, NAMES
 from dovetail.testkit.history import Crash
 from dovetail.testkit.processes import until
 from proof.day import Day
-from proof.result import Result, Stopwatch
+from proof.places import in_memory
+from proof.result import Result
 from proof.story import Story
 
 ACTIONS = ("kill", "raise", "hang")
@@ -30,11 +30,12 @@ IN_RECOVERY = (
     "store_before_commit", "store_after_commit",
 )  # fmt: skip
 SPILLING = tuple(name for name in BESIDE if name.startswith("spill"))
-SEVERAL = 3  # messages in flight at the first kill of those that kill the recovery
+SEVERAL = 3  # calls under way at the kill that is to be recovered from
 LIVES = 6  # attempts to meet the last crossing: runs differ a little in how often a failpoint is crossed
 STALL, WATCHED = 1, 6.0  # seconds that the loop may stand still, and until nobody waits for the watchdog any more
 NEVER = 1_000_000  # crossings that no run has
-_last: dict[str, int] = {}  # how often a failpoint was crossed in a whole day, as far as it is known
+_last: dict[str, int] = {}  # how often each failpoint is crossed in a day on which nothing happens
+_learning = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def matrix(names: Sequence[str] = (*NAMES, *SPILLING)) -> list[Case]:
 
 def run(case: Case) -> Trial:
     """One trial in a fresh folder."""
-    folder = Path(tempfile.mkdtemp(prefix="dovetail-failpoint-"))
+    folder = in_memory("dovetail-failpoint-")
     drill = Drill(case, folder)
     try:
         drill.run()
@@ -105,28 +106,57 @@ class Drill:
 
     def _reach(self, hit: int) -> bool:
         """Live until the failpoint acted at crossing `hit` (0: the last one); False when that was never met."""
-        wanted = hit or _last.get(self.case.name, NEVER)
+        wanted = hit or self._crossed_in_a_day()
         for _ in range(LIVES):
             if self._live(wanted):
                 return True
             if not hit:
                 wanted = min(wanted - 1, self.story.server.crossed(self.case.name)) or 1
-                _last[self.case.name] = wanted
-            self.story.close()
-            shutil.rmtree(self.story.server.store, ignore_errors=True)
-            self.story = self._morning()
+            self._once_more()
         return False
+
+    def _once_more(self) -> None:
+        self.story.close()
+        shutil.rmtree(self.story.server.store, ignore_errors=True)
+        self.story = self._morning()
+
+    def _crossed_in_a_day(self) -> int:
+        """How often the failpoint is crossed when nothing happens. The first to ask lives that day."""
+        with _learning:
+            if not _last:
+                server = self.story.server
+                assert server.begin() and self.story.play() and server.stop() == 0, server.log()
+                _last.update({name: server.crossed(name) for name in (*NAMES, *SPILLING)})
+                self._once_more()
+        return _last[self.case.name] or NEVER  # one that is not crossed then tells in its first life
 
     def _live(self, hit: int) -> bool:
         """Live until the failpoint acted; False when it was not crossed so often."""
         name, server = self.case.name, self.story.server
         if name == "during_recovery":  # there has to be something to recover from
-            self._until_death(f"after_send_before_record:{SEVERAL}:kill")
+            self._killed_with_several_under_way()
         if name == "during_drain" and hit == 2:  # a server drains once in its life
             assert server.begin() and self.story.play() and server.stop() == 0, server.log()
             hit = 1
         self._until_death(f"{name}:{hit}:{self.case.action}", hit)
         return server.crossed(name) >= hit
+
+    def _killed_with_several_under_way(self) -> None:
+        """A life that is killed when several calls wait for their answer, however fast the machine is."""
+        story, ledger = self.story, self.story.ledger
+        ledger.hold.clear()
+
+        def end() -> None:
+            until("several calls are under way", lambda: ledger.held >= SEVERAL)
+            story.witness.fault("kill", str(self.case))
+            story.server.kill()
+            ledger.hold.set()
+
+        assert story.server.begin(), story.server.log()
+        watcher = Thread(target=end, daemon=True)
+        watcher.start()
+        assert not story.play(), "it was to be killed"
+        watcher.join()
 
     def _until_death(self, failpoint: str, hit: int = NEVER) -> None:
         """A life that ends where it was told to, or at the end of the day (the drain included if that is drilled)."""
@@ -191,14 +221,14 @@ class Drill:
 
 def tier(cases: Sequence[int] = (), workers: int = 4) -> Result:
     """The whole matrix, or the trials with these numbers."""
-    watch, every = Stopwatch(), matrix()
+    every = matrix()
     numbers = list(cases or range(len(every)))
     result = Result("failpoints", "a process hit at a named boundary, restarted and drained", "CASE")
+    result.total = len(numbers)
     with ThreadPoolExecutor(workers) as pool:
         for number, trial in zip(numbers, pool.map(lambda n: run(every[n]), numbers), strict=True):
             result.add(f"{number} ({every[number]})", trial.breaches, trial.counters, trial.cells)
     if not cases:
         result.expected = [f"{name}:{action}" for name in (*NAMES, *SPILLING) for action in ACTIONS]
         result.expected += [*(f"recovery:{name}" for name in IN_RECOVERY), "ended by its watchdog"]
-    result.seconds = watch.seconds()
-    return result
+    return result.end()

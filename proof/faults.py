@@ -18,7 +18,7 @@ from proof.failpoints import Trial
 from proof.images.journal import shim
 from proof.images.tier import BUILD
 from proof.proxy import Proxy
-from proof.result import Result, Stopwatch
+from proof.result import Result
 from proof.senders import SENDERS, Senders
 from proof.story import Story
 
@@ -178,13 +178,12 @@ def run(number: int) -> Trial:
 
 def tier(count: int, numbers: Sequence[int] = (), workers: int = 4) -> Result:
     """At least `count` trials (each case at least once), or those with these numbers."""
-    watch = Stopwatch()
     shim(BUILD)
     result = Result("faults", "a real server through a fault of the network, the disk or the clock", "CASE")
     wanted = list(numbers or range(max(count, len(CASES))))
+    result.total = len(wanted)
     with ThreadPoolExecutor(workers) as pool:
         for number, trial in zip(wanted, pool.map(run, wanted), strict=True):
             result.add(f"{number} ({CASES[number % len(CASES)]})", trial.breaches, trial.counters, trial.cells)
     result.expected = [] if numbers else [str(case) for case in CASES]
-    result.seconds = watch.seconds()
-    return result
+    return result.end()

@@ -13,7 +13,7 @@ from random import Random
 from dovetail.testkit.processes import until
 from proof.day import Day
 from proof.failpoints import Trial
-from proof.result import Result, Stopwatch
+from proof.result import Result
 from proof.senders import Senders
 from proof.story import Story
 
@@ -62,13 +62,11 @@ def _happened(story: Story, senders: Senders, events: int) -> bool:
 
 def tier(kills: int, seeds: Sequence[int] = (), first: int = 1, workers: int = 4) -> Result:
     """At least so many kills of the stores of seeds from `first` on, or the stores of these."""
-    watch = Stopwatch()
     result = Result("kills", "a kill -9 of a server under load", "SEED")
     numbers = list(seeds or range(first, first + -(-kills // EACH)))
+    result.total = len(numbers) * EACH
     with ThreadPoolExecutor(workers) as pool:
         for seed, trial in zip(numbers, pool.map(run, numbers), strict=True):
-            result.add(str(seed), trial.breaches, trial.counters, trial.cells)
-    result.trials = result.counters["kills"]
+            result.add(str(seed), trial.breaches, trial.counters, trial.cells, trial.counters["kills"])
     result.expected = [] if seeds else ["killed under load", "repeat", "asked"]
-    result.seconds = watch.seconds()
-    return result
+    return result.end()

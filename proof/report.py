@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from dovetail.testkit.cells import CELLS, FAULTS, INVARIANTS, bound, run_cells
-from proof.result import problems
+from proof.result import commit, problems
 
 RECORD, PAGE = Path("docs/proof.json"), Path("docs/proof.md")
 WIDTH = 160  # characters of a finding
@@ -26,6 +26,9 @@ a disk that was cut off at every moment, through networks and clocks that fail. 
 down what they saw, the engine never does; a checker that knows nothing of the engine judges. Bugs are planted as well,
 and have to be caught. None of this proves that there is no fault: beside every 0 stands how large its rate may still be
 with 95 % confidence (3/n).
+
+`nice -n 19 make prove LONG=1 RECORD=1 RESUME=1` takes hours and can be left alone: it says how far it is, this page
+grows with each tier that ends, and when it is begun again at the same commit it goes on with the next tier.
 """
 
 
@@ -48,15 +51,17 @@ def text(record: Mapping[str, Any]) -> str:
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
 
-def write(record: Mapping[str, Any]) -> None:
-    """Keep a run's results and the page made of them."""
-    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    PAGE.write_text(text(record))
+def record(command: str, tiers: Sequence[Mapping[str, Any]]) -> None:
+    """Keep the results of a run as far as it has come, and the page made of them."""
+    kept = {"command": command, "commit": commit(), "machine": machine(), "tiers": tiers}
+    RECORD.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(text(kept))
 
 
 def _machine(record: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    return f"The run below: `{record['command']}` on {told}."
+    at = f" at commit {record['commit']}" if record.get("commit") else ""
+    return f"The run below: `{record['command']}`{at} on {told}."
 
 
 def _tiers(tiers: Sequence[Mapping[str, Any]]) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from dovetail.testkit.cells import Finding, TierResult
 
 OUTPUT = Path("build/proof")
+EVERY = 10.0  # seconds between two words on how far a tier has come
 
 
 @dataclass
@@ -29,6 +33,10 @@ class Result:
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
     expected: list[str] = field(default_factory=list)
     planted: dict[str, str] = field(default_factory=dict)  # name → how it was caught, "" when it was not
+    total: int = 0  # trials that are wanted, as far as it is known
+    over: bool = False  # it came to its end
+    _began: float = field(default_factory=time.monotonic)
+    _told: float = 0.0
 
     def add(
         self,
@@ -36,12 +44,33 @@ class Result:
         breaches: Iterable[tuple[str, str]],
         counters: Mapping[str, int],
         cells: Iterable[tuple[str, str]],
+        trials: int = 1,
     ) -> None:
-        """One more trial."""
-        self.trials += 1
+        """One more trial, or so many."""
+        self.trials += trials
         self.findings += [Finding(id, invariant, text) for invariant, text in breaches]
         self.counters.update(counters)
         self.cells.update(cells)
+        self.progress()
+
+    def progress(self) -> None:
+        """Say how far it is, and keep what is known so far, now and then."""
+        self.seconds = round(time.monotonic() - self._began, 1)
+        if self.seconds - self._told < EVERY:
+            return
+        self._told = self.seconds
+        left = self.seconds * max(0, self.total - self.trials) / max(1, self.trials)
+        print(
+            f"{self.tier}: {self.trials:,} of {self.total:,}, {len(self.findings)} findings, {self.seconds:,.0f} s"
+            + (f", about {left:,.0f} s to go" if left else ""),
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+        self.write()
+
+    def end(self) -> Result:
+        """It is over."""
+        self.seconds, self.over = round(time.monotonic() - self._began, 1), True
+        return self
 
     def find(self, id: str, invariant: str, text: str) -> None:
         """A breach."""
@@ -50,7 +79,10 @@ class Result:
     def plain(self) -> dict[str, Any]:
         """As plain data."""
         told = TierResult(self.tier, self.trials, self.seconds, self.findings, self.counters, self.cells).plain()
-        more = {"unit": self.unit, "variable": self.variable, "expected": self.expected, "planted": self.planted}
+        more = {
+            "unit": self.unit, "variable": self.variable, "expected": self.expected, "planted": self.planted,
+            "over": self.over, "commit": commit(),
+        }  # fmt: skip
         return {**told, **more}
 
     def write(self, folder: Path = OUTPUT) -> Path:
@@ -71,12 +103,13 @@ def problems(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-class Stopwatch:
-    """Wall time of a tier in seconds."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    def seconds(self) -> float:
-        """Since it was made."""
-        return round(time.monotonic() - self._began, 1)
+@cache
+def commit() -> str:
+    """The commit that is proved, with a "+" if the files differ from it; empty where there is no git."""
+    try:
+        git = partial(subprocess.run, capture_output=True, text=True, check=True)
+        name = git(["git", "rev-parse", "--short=10", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/proof.*"]).stdout
+        return name + "+" * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -8,19 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dovetail.engine import failpoints
-from dovetail.testkit.processes import Dovetail
+from dovetail.testkit.processes import Dovetail, Process
 from proof.drilled import VARIABLE, Crossings
+from proof.warm import Forked
 from proof.witness import Witness
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = Path(__file__).parent / "project"
+COUNTED = "proof.drilled"
 UNSET = f"{failpoints.NAMES[0]}:0:kill"  # counts, and never does anything
 
 
 class Server(Dovetail):
     """`dovetail run` on the fault project; `crossings` are those of the newest life."""
 
-    module = "proof.drilled"
+    module = COUNTED
 
     def __init__(
         self, folder: Path, witness: Witness, target: str, environment: Mapping[str, str] | None = None
@@ -34,6 +36,12 @@ class Server(Dovetail):
         command = super().command()
         assert command[:3] == [sys.executable, "-m", "dovetail"]
         return [*command[:2], self.module, *command[3:]]
+
+    def launch(self, environment: Mapping[str, str]) -> Process:
+        """Fork it from one that has imported everything, unless a library or a bug has to be there from the start."""
+        if self.module != COUNTED or "LD_PRELOAD" in environment:
+            return super().launch(environment)
+        return Forked(self.command()[3:], environment, self._log)
 
     def begin(self, failpoint: str = "", born: Callable[[], None] = lambda: None) -> bool:
         """Start with a failpoint and wait until it is ready; False if it died first. `born` is called just before."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from proof.result import Result, Stopwatch
+from proof.result import Result
 from proof.simulation.kept import KEPT
 from proof.simulation.planted import BUGS
 from proof.simulation.play import Played, play_many
@@ -24,9 +24,8 @@ def play(seeds: range) -> list[Played]:
 
 def tier(count: int, seeds: Sequence[int] = (), first: int = 1) -> Result:
     """`count` seeds from `first` on, those that were kept, and every planted bug; or these seeds alone."""
-    watch = Stopwatch()
     result = Result("simulation", "a world of one seed, played to its end in virtual time", "SEED")
-    end = first + count
+    end, result.total = first + count, len(seeds) or count + len(KEPT)
     stretches = [range(seed, seed + 1) for seed in seeds or KEPT]
     stretches += [] if seeds else [range(seed, min(seed + CHUNK, end)) for seed in range(first, end, CHUNK)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
@@ -37,5 +36,4 @@ def tier(count: int, seeds: Sequence[int] = (), first: int = 1) -> Result:
             for name, tries, how in pool.map(caught, [(bug.name, MOST) for bug in BUGS]):
                 result.planted[name] = f"seed {tries}: {how}" if how else ""
             result.expected = list(SOMETIMES) if count >= ENOUGH else []
-    result.seconds = watch.seconds()
-    return result
+    return result.end()

@@ -156,7 +156,8 @@ class Story:
         """Stop the server in good order and hold everything that was seen against every invariant. `surprised`: a
         failpoint raised."""
         flows: dict[str, Any] = self.server.flows() or {}
-        held = Memory("bytes of the server's memory", resident(self.server), MEMORY)
+        assert self.server.process is not None
+        held = Memory("bytes of the server's memory", resident(self.server.process.pid), MEMORY)
         status = self.server.stop()
         self.witness.add(Drained(), held, *books.counts(flows), *books.read(self.server.store / "store.db"))
         report = check(self.witness.events)
@@ -166,8 +167,7 @@ class Story:
         return report
 
 
-def resident(server: Server) -> int:
-    """Bytes of memory that the server's process holds."""
-    assert server.process is not None
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+def resident(process: int) -> int:
+    """Bytes of memory that a process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * 4096

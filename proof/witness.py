@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from threading import Event as ThreadEvent
 from threading import Lock
 from typing import Literal
 
 from dovetail.testkit.cells import FAULTS
 from dovetail.testkit.history import Answer, Call, Crash, Effect, Event, Fault, Send, digest
-from dovetail.testkit.processes import Recorded
+from dovetail.testkit.processes import PATIENCE, Recorded
 from proof.day import TARGET, TOGETHER, Day, Item, Place, sent
 
 
@@ -67,6 +68,9 @@ class Ledger:
     def __init__(self, day: Day, witness: Witness, fails: int = 0) -> None:
         self.fails = fails
         self.lossy = False  # nobody can say whether an answer is heard
+        self.hold = ThreadEvent()  # while it is not set, calls wait for their answer
+        self.hold.set()
+        self.held = 0  # calls that came while they had to wait
         self.billed: set[str] = set()  # ids of messages that had an effect
         self.counters: Counter[str] = Counter()
         self._day, self._witness = day, witness
@@ -81,6 +85,10 @@ class Ledger:
             self.billed.add(effect.id)
 
     def __call__(self, request: Recorded) -> tuple[int, bytes]:
+        if not self.hold.is_set():
+            with self._lock:
+                self.held += 1
+            self.hold.wait(PATIENCE)
         with self._lock:
             life, path = split_life(request.path)
             if request.method == "GET":

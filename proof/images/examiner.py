@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 from dovetail.testkit.checker import ENDED, Report, check
-from dovetail.testkit.history import Crash, Drained, Effect, Event, Fault, Seen, Send
-from dovetail.testkit.processes import Recorder
+from dovetail.testkit.history import Crash, Drained, Effect, Event, Fault, Memory, Seen, Send
 from proof import trips
 from proof.day import Day
 from proof.images.disk import SYSTEMS, Cache, Image, build, images
 from proof.images.journal import Flush, Journal
-from proof.images.probe import Breaches, Drainer, lay, look
+from proof.images.probe import Bench, Breaches, Drainer, look
+from proof.story import MEMORY, resident
 from proof.witness import Ledger, Witness
 
 Key = tuple[object, ...]
+DRAINERS = 4  # images that are drained at the same time: a drain waits for clocks most of the time
 
 
 class Examiner:
-    """One journal. `every`: one of so many images is drained by the engine as well."""
+    """One journal. `every`: one of so many images is drained by the engine as well. `hunting`: a planted bug is looked
+    for, so that every other moment is enough, from the first one on at which somebody was promised something."""
 
-    def __init__(self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 40) -> None:
-        self._journal, self._day, self._root, self._work = journal, day, journal.root, work
-        self._dice, self._every = dice, every
-        self._caches = [Cache(system, journal.ops, self._root) for system in SYSTEMS]
+    def __init__(
+        self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 40, hunting: bool = False
+    ) -> None:
+        self._journal, self._day, self._work = journal, day, work
+        self._bench = Bench(work / "looked-at", journal.root)
+        self._dice, self._every, self._hunting = dice, every, hunting
+        self._caches = [Cache(system, journal.ops, journal.root) for system in SYSTEMS]
         self._said: dict[Key, tuple[list[Event], Breaches]] = {}
         self._judged: set[tuple[Key, int]] = set()
         self._safe: dict[tuple[str, str], int] = {}  # (flow, ref) → the flush after which it stands on disk
@@ -34,6 +41,8 @@ class Examiner:
         self._keys: list[Key] = []  # the images of this moment
         self.events: list[Event] = []
         self.counters: Counter[str] = Counter()
+        self._free: asyncio.Queue[tuple[Drainer, Bench]] = asyncio.Queue()  # those that drain nothing at the moment
+        self._drains: list[asyncio.Task[None]] = []
         self.breaches: list[tuple[str, str, str]] = []  # image, invariant, what
         self.cells: Counter[tuple[str, str]] = Counter()
 
@@ -43,6 +52,14 @@ class Examiner:
         self.breaches += [
             ("the journal", "faithful", f"an image cannot tell of {what}") for what in self._journal.strange
         ]
+        for n in range(DRAINERS):
+            self._free.put_nowait((Drainer(), Bench(self._work / f"drained-{n}", self._journal.root)))
+        await self._steps(most, enough)
+        await asyncio.gather(*self._drains)
+        while not self._free.empty():
+            self._free.get_nowait()[0].close()
+
+    async def _steps(self, most: int, enough: int) -> None:
         for place, step in enumerate(self._journal.steps):
             if isinstance(step, int):
                 for cache in self._caches:
@@ -53,7 +70,8 @@ class Examiner:
                     cache.flushed(step)
             else:
                 self.events.append(step)
-            await self._moment(place)
+            if not self._hunting or (self.events and place % 2):
+                await self._moment(place)
             if self.counters["images"] >= most or len(self.breaches) >= enough:
                 return
 
@@ -84,7 +102,7 @@ class Examiner:
 
     async def _open(self, cache: Cache, image: Image, place: int) -> None:
         files = build(cache, image).files()
-        self._said[image.key] = said, _ = await look(lay(self._work, self._root, files))
+        self._said[image.key] = said, _ = await look(self._bench.lay(files))
         self.counters["images"] += 1
         self.counters["torn"] += image.torn >= 0
         if image.model == "synced" and image.system == "strict":
@@ -92,21 +110,24 @@ class Examiner:
                 if isinstance(event, Seen):
                     self._safe.setdefault((event.flow, event.ref), len(self._before) - 1)
         if self.counters["images"] % self._every == 0:
-            await self._drain(cache, image, place)
+            drainer, bench = await self._free.get()
+            bench.lay(files)
+            history = [*self.events, *_cut()[:2]]
+            self._drains.append(asyncio.create_task(self._drain(drainer, bench, history, image, place)))
 
-    async def _drain(self, cache: Cache, image: Image, place: int) -> None:
+    async def _drain(self, drainer: Drainer, bench: Bench, history: list[Event], image: Image, place: int) -> None:
         """Let the engine go on from the image; then everything that was accepted must have come to its end."""
         witness = Witness()
+        witness.born()
         ledger = Ledger(self._day, witness)
-        ledger.knows(event for event in self.events if isinstance(event, Effect))
-        target = Recorder(ledger)
-        drainer = Drainer(f"{target.url}/life/{witness.born()}")
-        store = lay(self._work, self._root, build(cache, image).files())
-        said, breaches = await drainer.drain(store, lambda said: self._over(said, ledger))
-        target.close()
-        report = check([*self.events, *_cut()[:2], *witness.events, Drained(whole=not waiting(said)), *said])
+        ledger.knows(event for event in history if isinstance(event, Effect))
+        said, breaches = await drainer.drain(bench.store, ledger, lambda said: self._over(said, ledger))
+        self._free.put_nowait((drainer, bench))
+        held = Memory("bytes of the process that drained it", resident(os.getpid()), MEMORY)
+        history = [*history, *witness.events, held]
+        report = check([*history, Drained(whole=not waiting(said)), *said])
         if not breaches:
-            found = trips.problems(self._day, [*self.events, *witness.events], told=said)
+            found = trips.problems(self._day, history, told=said)
             report.breaches += [("accounted", problem) for problem in found]
         self.counters["drained"] += 1
         self.counters["repeated effects"] += ledger.counters["repeat"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,30 +21,57 @@ from dovetail.store.base import Entry, Store, Work
 from dovetail.store.sqlite import SqliteStore
 from dovetail.telemetry import Telemetry
 from dovetail.testkit.checker import ENDED
-from dovetail.testkit.history import Count, Event, Seen
+from dovetail.testkit.history import Count, Event
+from dovetail.testkit.processes import Recorder
 from proof import books
 from proof.server import PROJECT
+from proof.witness import Ledger
 
-PATIENCE = 30.0  # seconds until a drain is given up
+PATIENCE = 60.0  # seconds until a drain is given up
+PAYLOADS = "-payloads/"  # in the path of a very large body
+LOOK = 0.02  # seconds between two looks at a store that is being drained
 Breaches = list[tuple[str, str]]
 
 
-def lay(folder: Path, root: str, files: Mapping[str, bytearray]) -> Path:
-    """Write an image's files; the store folder."""
-    store = folder / "store"
-    wanted = {folder / Path(path).relative_to(root) for path in files}
-    if store.exists():
-        for old in store.rglob("*"):
-            if old not in wanted and old.is_file():
-                old.unlink()
-    store.mkdir(exist_ok=True)
-    for path, content in files.items():
-        place = folder / Path(path).relative_to(root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+class Bench:
+    """A folder on which images are laid, one after the other."""
+
+    def __init__(self, folder: Path, root: str) -> None:
+        self.store = folder / "store"
+        self._folder, self._root = str(folder), root
+        self._folders: set[str] = set()
+        self._laid: dict[str, bytearray] = {}  # what was written to each file last
+
+    def lay(self, files: Mapping[str, bytearray]) -> Path:
+        """Write an image's files; the store folder. Bodies in files are written once: no store changes them."""
+        self.store.mkdir(parents=True, exist_ok=True)
+        wanted = {self._folder + path.removeprefix(self._root): content for path, content in files.items()}
+        for folder, _, names in os.walk(self.store):
+            for name in names:
+                if (path := f"{folder}/{name}") not in wanted:
+                    Path(path).unlink()
+        for path, content in wanted.items():
+            if PAYLOADS in path and self._laid.get(path) is content and _size(path) == len(content):
+                continue
+            self._write(path, content)
+        self._laid = wanted
+        return self.store
+
+    def _write(self, path: str, content: bytearray) -> None:
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(fd, content)
         os.close(fd)
-    return store
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
@@ -52,7 +81,8 @@ async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
     except DovetailError as error:
         return [], [("accounted", f"the store does not open: {error}")]
     try:
-        return told(store), await _repeated(store)
+        kept = books.messages(store)
+        return _told(store, kept), await _repeated(store, kept)
     except DovetailError as error:
         return [], [("accounted", f"the store cannot be read: {error}")]
     finally:
@@ -61,33 +91,42 @@ async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
 
 def told(store: Store) -> list[Event]:
     """All that a store says: its messages, its counts, its audit."""
-    seen = [event for event in books.seen(store) if isinstance(event, Seen)]
+    return _told(store, books.messages(store))
+
+
+def _told(store: Store, kept: Sequence[books.Kept]) -> list[Event]:
+    seen = books.seen(store, kept)
     numbers = store.progress.counts()
+    pending = Counter(event.flow for event in seen if event.state not in ENDED)
     events: list[Event] = [*seen, *books.audited(store)]
     for name, number, stream in books.flows(store):
-        pending = sum(1 for event in seen if event.flow == name and event.state not in ENDED)
         ended = {word: numbers.get((number, word), 0) for word in ENDED}
-        events.append(Count(name, numbers.get((-stream, "accepted"), 0), pending, **ended))
+        events.append(Count(name, numbers.get((-stream, "accepted"), 0), pending[name], **ended))
     return events
 
 
-async def _repeated(store: Store) -> Breaches:
+async def _repeated(store: Store, kept: Sequence[books.Kept]) -> Breaches:
     """A sender that repeats is recognised: its dedupe id was kept with its message."""
     entries: list[tuple[int, Entry]] = []
-    for _, number, stream in books.flows(store):
-        for row, _ in books.messages(store, number, stream):
-            body = store.journal.original(row.seq) or b""
-            document = json.loads(body)
-            if not row.parent and "id" in document:  # what a step made has no sender
-                digest = blake2b(body, digest_size=16).digest()
-                dedupe = (stream, str(json.loads(body)["id"]))
-                entries.append((row.seq, Entry(stream, 1, 1, b"", body, dedupe=dedupe, body_hash=digest)))
+    for message in kept:
+        row, (id, digest) = message.row, _sent(message.body)
+        if not row.parent and id:  # what a step made has no sender
+            # The body is not repeated: the store knows a message by its id and the hash, and large ones take long.
+            entries.append((row.seq, Entry(row.stream, 1, 1, b"", b"", dedupe=(row.stream, id), body_hash=digest)))
     await store.commit(Work(entries=[entry for _, entry in entries]))
     return [
         ("once", f"message {seq} was accepted a second time when it was repeated")
         for seq, entry in entries
         if entry.duplicate_of != seq
     ]
+
+
+@lru_cache(4096)  # the same bodies are found in thousands of images
+def _sent(body: bytes) -> tuple[str, bytes]:
+    """The id that the sender gave a message, empty if there is none, and the hash of the body."""
+    document = json.loads(body or b"{}")
+    id = str(document["id"]) if isinstance(document, dict) and "id" in document else ""
+    return id, blake2b(body, digest_size=16).digest()
 
 
 class _Quiet:
@@ -100,15 +139,21 @@ class _Quiet:
 
 
 class Drainer:
-    """The engine of the fault project, started on images."""
+    """The engine of the fault project, started on one image after the other; its target does as `ledger` says."""
 
-    def __init__(self, target: str) -> None:
-        self._environ = {"ACCOUNTING_URL": target}
+    def __init__(self) -> None:
+        self.target = Recorder()
+        self._environ = {"ACCOUNTING_URL": f"{self.target.url}/life/1"}
         self._project = load(PROJECT, "dev", self._environ)
         self._telemetry = Telemetry(SystemClock(), {})
 
-    async def drain(self, store_folder: Path, over: Callable[[list[Event]], bool]) -> tuple[list[Event], Breaches]:
+    async def drain(
+        self, store_folder: Path, ledger: Ledger, over: Callable[[list[Event]], bool]
+    ) -> tuple[list[Event], Breaches]:
         """Start, go on until what the store says is `over`, stop; what it says then."""
+        self.target.answer = ledger
+        self.target.requests.clear()
+        self.target.done.clear()
         clock, ids = SystemClock(), SystemIds()
         try:
             store = await SqliteStore.open(store_folder / "store.db", clock=clock, ids=ids)
@@ -119,13 +164,25 @@ class Drainer:
             workshop.assemble(self._project), store, clock=clock, ids=ids, codecs=workshop.codecs, log=_Quiet(),
             folder=PROJECT, routes=Listener("127.0.0.1", 0, clock=clock).routes,
         )  # fmt: skip
-        breaches: Breaches = []
         try:
             await engine.start()
-            deadline = clock.monotonic() + PATIENCE
-            while not over(said := told(store)) and clock.monotonic() < deadline:  # noqa: ASYNC110 (it ends anywhere)
-                await asyncio.sleep(0.01)
+            return await self._until(store, ledger, over), []
         except DovetailError as error:
-            said, breaches = [], [("accounted", f"the engine does not start: {error}")]
-        await engine.drain()
-        return said, breaches
+            return [], [("accounted", f"the engine does not start: {error}")]
+        finally:
+            await engine.drain()
+
+    async def _until(self, store: Store, ledger: Ledger, over: Callable[[list[Event]], bool]) -> list[Event]:
+        """Until it is over, or nobody waits any more. The books are read again only when something has happened."""
+        clock = SystemClock()
+        deadline, before, said = clock.monotonic() + PATIENCE, None, told(store)
+        while not over(said) and clock.monotonic() < deadline:
+            await asyncio.sleep(LOOK)
+            now = (store.progress.counts(), len(ledger.billed))
+            if now != before:
+                before, said = now, told(store)
+        return told(store)
+
+    def close(self) -> None:
+        """Its target takes no more calls."""
+        self.target.close()

@@ -64,7 +64,8 @@ def record(folder: Path, seed: int, library: Path, module: str = SOUND, more: Ma
             story.server.stop()
         _life(story, day.items[half:])
         if module == SOUND:
-            story.settle()
+            story.left = []
+            story.play()
             story.server.stop()
     finally:
         story.close()

@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -18,13 +18,13 @@ from proof.images.disk import MODELS, SYSTEMS
 from proof.images.examiner import Examiner
 from proof.images.journal import read, shim
 from proof.images.recording import SOUND, day_of, record
-from proof.result import OUTPUT, Result, Stopwatch
+from proof.places import in_memory
+from proof.result import OUTPUT, Result
 
 BUILD = Path("build")
-FAST = Path("/dev/shm")  # images lie in memory if there is such a place
 SEEDS = 4  # days that a planted bug gets to show itself
+USUAL = 4500  # images of a day, until it is known better
 ENOUGH = 3  # findings of a planted bug
-WAVE = 4  # days that are examined before the next are begun, and what is known so far is written down
 
 
 @dataclass(slots=True)
@@ -44,12 +44,12 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
     real processes is the same as the first.
     """
     folder, kept = Path(tempfile.mkdtemp(prefix="dovetail-images-")), OUTPUT / f"day-{seed}.journal"
-    work = Path(tempfile.mkdtemp(prefix="dovetail-images-", dir=FAST if FAST.is_dir() else None))
+    work = in_memory("dovetail-images-")
     try:
         more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
         path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), *more)
         journal = read(path.read_bytes())
-        examiner = Examiner(journal, day_of(seed), work, Random(seed))
+        examiner = Examiner(journal, day_of(seed), work, Random(seed), hunting=bool(bug))
         asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
         if not bug:
             examiner.counters["early answers"], examiner.counters["early answers passed"] = examiner.early_answers()
@@ -64,7 +64,7 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
 
 def hunt(bug: str) -> str:
     """How a planted bug was caught, empty if it was not."""
-    for seed in range(SEEDS):
+    for seed in range(1, SEEDS + 1):
         found = examine(seed, bug).breaches
         if found:
             image, invariant, what = found[0]
@@ -72,33 +72,34 @@ def hunt(bug: str) -> str:
     return ""
 
 
-def tier(count: int, first: int = 1, seed: int | None = None) -> Result:
-    """Days from seed `first` on until `count` images were opened; or the one day `seed`."""
-    watch = Stopwatch()
+def tier(wanted: int, first: int = 1, seed: int | None = None) -> Result:
+    """Days from seed `first` on until so many images were opened; or the one day `seed`."""
     result = Result("images", "a state of the disk that a power cut could leave, opened with the real store", "SEED")
+    result.total = wanted
     shim(BUILD)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         if seed is not None:
             _take(result, pool.submit(examine, seed, again=True).result())
         else:
-            for wave in _waves(first):
-                for day in pool.map(examine, wave):
-                    _take(result, day)
-                result.seconds = watch.seconds()
-                result.write()
-                if result.trials >= count:
-                    break
+            _examine_days(pool, result, first)
             result.planted = dict(zip(planted.BUGS, pool.map(hunt, planted.BUGS), strict=True))
             result.expected = [f"{system}:{model}" for system in SYSTEMS for model in MODELS]
             result.expected += ["torn", "drained", "repeated effects", "early answers"]
-    result.seconds = watch.seconds()
-    return result
+    return result.end()
 
 
-def _waves(first: int) -> Iterator[range]:
+def _examine_days(pool: Executor, result: Result, first: int) -> None:
+    """Day after day, one a processor at a time, until there are as many images as are wanted."""
+    seeds, running = count(first), set[Future[Day]]()
     while True:
-        yield range(first, first + WAVE)
-        first += WAVE
+        a_day = result.trials / (result.counters["days"] or 1) or USUAL
+        while len(running) < (os.cpu_count() or 1) and result.trials + len(running) * a_day < result.total:
+            running.add(pool.submit(examine, next(seeds)))
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for day in done:
+            _take(result, day.result())
 
 
 def _take(result: Result, day: Day) -> None:
@@ -107,7 +108,5 @@ def _take(result: Result, day: Day) -> None:
         day.breaches.append(("early answers", "accounted", f"{passed} answers before their commit passed unnoticed"))
     for image, invariant, what in day.breaches[:20]:
         result.find(f"{day.seed} ({image})", invariant, what)
-    result.trials += day.counters["images"]
-    result.counters += day.counters
-    result.counters["days"] += 1
+    result.add(str(day.seed), [], {**day.counters, "days": 1}, {}, day.counters["images"])
     result.cells += day.cells

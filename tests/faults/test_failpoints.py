@@ -11,6 +11,8 @@ from proof.result import problems
 
 KEPT = [
     *(Case(name, "first", "kill") for name in NAMES),
+    Case("during_recovery", "second", "kill"),
+    Case("spill_before_row", "first", "kill"),
     Case("store_before_commit", "last", "kill"),
     Case("after_retry_claim", "first", "raise"),  # a message that had been claimed again was never looked at again
     Case("before_accept_commit", "second", "raise"),

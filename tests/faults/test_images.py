@@ -48,7 +48,7 @@ def test_a_write_tears_at_a_sector_and_the_unflushed_goes_missing_anyhow() -> No
 
 
 def test_every_image_of_a_day_keeps_the_promise() -> None:
-    day = tier.examine(5, most=1600)
+    day = tier.examine(5, most=2400)
     assert day.breaches == []
     assert all(day.counters[f"{system}:{model}"] for system in SYSTEMS for model in MODELS)
     assert day.counters["drained"] and day.counters["early answers"]

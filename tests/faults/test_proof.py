@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from proof import __main__ as proof_main
 from proof import faults, kills, report
 from proof.faults import Case
 from proof.result import Result, problems
@@ -48,3 +49,19 @@ def test_the_page_is_made_of_the_recorded_run() -> None:
     record = json.loads((ROOT / report.RECORD).read_text())
     assert (ROOT / report.PAGE).read_text() == report.text(record)
     assert [problem for tier in record["tiers"] for problem in problems(tier)] == []
+
+
+def test_a_tier_that_ended_at_this_commit_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_main, "OUTPUT", tmp_path)
+    result = Result("kills", "a kill", "SEED")
+    result.add("1", [], {}, [("kill", "once")], trials=32)
+    ask = proof_main.arguments().parse_args
+    result.write(tmp_path)
+    assert proof_main.kept("kills", ask(["--resume"])) is None, "it has not come to its end"
+    result.end().write(tmp_path)
+    assert proof_main.kept("kills", ask([])) is None, "nobody asked to go on"
+    found = proof_main.kept("kills", ask(["--resume"]))
+    assert found is not None and found["trials"] == 32
+    assert proof_main.kept("kills", ask(["--resume", "--long"])) is None, "it is too small"
+    monkeypatch.setattr(proof_main, "commit", lambda: "another")
+    assert proof_main.kept("kills", ask(["--resume"])) is None, "other code was proved"

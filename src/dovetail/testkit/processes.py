@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import sleep
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from dovetail.clock import SystemClock
@@ -68,6 +68,20 @@ def request(
         connection.close()
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as is needed here."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Dovetail:
     """`dovetail run` on a project. `start` may be called again after an end; the store stays."""
 
@@ -78,7 +92,7 @@ class Dovetail:
         self.project, self.store, self._log = project, folder / "store", folder / "server.log"
         self.environment = dict(environment or {})
         self.options = list(options)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.port = self.admin = 0
         self.token = ""
 
@@ -88,10 +102,7 @@ class Dovetail:
         """Start and wait until it serves; False if it ended first. `environment` is for this start alone."""
         with contextlib.suppress(OSError):  # it says where the last one was
             (self.store / "server.json").unlink()
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), env={**os.environ, **self.environment, **environment}, stdout=log, stderr=log
-            )
+        self.process = self.launch({**os.environ, **self.environment, **environment})
         address = self.seen() / "server.json"
         until("the server is up", lambda: address.exists() or self.dead())
         if self.dead():
@@ -101,6 +112,11 @@ class Dovetail:
         self.admin = int(place["url"].rpartition(":")[2])
         self.token = (self.seen() / "admin.token").read_text().strip()
         return True
+
+    def launch(self, environment: Mapping[str, str]) -> Process:
+        """Start the process. A subclass may start it otherwise."""
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self.command(), env=environment, stdout=log, stderr=log)
 
     def command(self) -> list[str]:
         """What is started. A subclass may put something around it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,7 @@ PAGE = 8192  # bytes; a fifth less waste than 4096 with messages of a kilobyte
 CHECKPOINT = 500  # pages: a log of 4 MiB is written back in about 5 ms, by the commit that fills it
 LOG = 16 << 20  # bytes that the log's file keeps after it had to grow (big transactions, checkpoints that failed)
 SMALL = 64 << 20  # bytes up to which a store is checked at each start
-CHECKED = 6  # the migration from which on pages have checksums
+CHECKED = 8  # the migration from which on pages have checksums
 
 
 def translate(error: apsw.Error, path: Path) -> DovetailError:
@@ -98,6 +99,7 @@ def identify(connection: apsw.Connection, path: Path, reserve: int) -> None:
         raise damaged(path, "its pages say that they have no checksums")
 
 
+@cache
 def migrations() -> list[tuple[str, str]]:
     """(name, SQL) of every migration in order; the first is number 1."""
     folder = files("dovetail.store") / "migrations" / "sqlite"
@@ -117,14 +119,14 @@ def reader(path: Path) -> apsw.Connection:
 def migrate(connection: apsw.Connection, reserve: int) -> None:
     """Bring the schema up to date, each step in its own transaction. A store whose pages have no checksums yet is
     written anew, which takes as much room again and some seconds a gigabyte. Raises apsw.Error."""
-    for number, (_, sql) in enumerate(migrations(), 1):
-        if number > connection.pragma("user_version"):
-            if number == CHECKED and reserve not in (NEW, RESERVE):
-                connection.execute("VACUUM")
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            with connection:
-                connection.execute(sql)
-                connection.pragma("user_version", number)
+    done = connection.pragma("user_version")
+    for number, (_, sql) in enumerate(migrations()[done:], done + 1):
+        if number == CHECKED and reserve not in (NEW, RESERVE):
+            connection.execute("VACUUM")
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        with connection:
+            connection.execute(sql)
+            connection.pragma("user_version", number)
 
 
 def quick_check(connection: apsw.Connection, path: Path) -> None:
