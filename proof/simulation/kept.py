@@ -25,4 +25,6 @@ BEFORE = {
 
 KEPT = {
     **BEFORE,
+    814: "nobody resumed a redrive job that had been paused",
+    1272: "a message that was sent again under a canary was taken for one of the version before",
 }
