@@ -173,7 +173,7 @@ class World:
             self._arm()
             life.task(life.run())
             await asyncio.wait([life.gone], timeout=START_LIMIT)
-            if not life.up and not life.dead:
+            if not life.served and not life.dead:
                 self.breach("accounted", "the process does not come up, and does not end either")
                 life.fall()
             await life.gone
