@@ -95,7 +95,7 @@ class Hands:
             elif self._world.chance(0.7):
                 self._world.some("a deploy in good order")
                 life.task(life.end(self._world.dice.choice((0.0, 0.5, 30.0))))
-                await life.gone
+                await asyncio.wait([life.gone])  # whoever is cancelled here leaves it alone
             else:
                 self._world.some("a deploy in haste")
                 life.fall()
@@ -107,7 +107,7 @@ class Hands:
             life = self._world.life
             if life.up:
                 life.task(life.end(self._world.dice.choice((0.0, 0.5, 30.0))))
-                await life.gone
+                await asyncio.wait([life.gone])  # whoever is cancelled here leaves it alone
 
     async def _deploy(self, life: Life, family: Family, canary: bool) -> None:
         """Bring the new version into the running engine, for all messages or for a share of them."""

@@ -71,7 +71,7 @@ class Life(Node):
         super().__init__(world.loop)
         self.world, self.number = world, number
         self.doors: dict[str, Deliver] = {}
-        self.up = False
+        self.up = self.served = False  # whether it works; whether it ever did
         self.gone: asyncio.Future[None] = world.loop.create_future()
         self.waiting: dict[asyncio.Future[Any], None] = {}  # futures of the world that this life should set
         self.log, self.watch = FakeLog(), Watch(self)
@@ -97,7 +97,7 @@ class Life(Node):
             return
         self.control = Control(self.store, world.clock, Live(self.engine), project="world", path="memory")
         self._jobs = self.task(self.control.jobs.run(self.log))
-        self.up = True
+        self.up = self.served = True
         world.stir()
         await self.engine.ended.wait()
         world.some("an engine could not go on")

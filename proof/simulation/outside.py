@@ -122,6 +122,11 @@ class System:
         world.add(history.Answer(self.name, call.key, "done"))
         return reply
 
+    def knows(self, key: str) -> bool:
+        """Whether it dedupes, and has done this or has it on its way."""
+        dedupes = self.repeat in (Repeat.IDEMPOTENT, Repeat.TRANSACTIONAL)
+        return dedupes and (key in self.books or key in self.under_way.values())
+
     def _apply(self, number: int, key: str, value: Any, plan: Plan, answer: Any) -> None:
         del self.under_way[number]
         if plan.applied and (number, key) not in self.void:

@@ -173,7 +173,7 @@ class World:
             self._arm()
             life.task(life.run())
             await asyncio.wait([life.gone], timeout=START_LIMIT)
-            if not life.up and not life.dead:
+            if not life.served and not life.dead:
                 self.breach("accounted", "the process does not come up, and does not end either")
                 life.fall()
             await life.gone
@@ -405,6 +405,8 @@ class World:
         sparing = self.sparing and not self.calm and self.chance(0.2)
         if sparing or (system.trouble is not None and not self.calm and self.chance(system.trouble[1])):
             word = "429" if sparing else self.odds.choice(system.trouble[0])  # type: ignore[index]
+            if word == "4xx" and self.more is not None and system.knows(call.key):
+                return Plan()  # it recognises a repeat before it looks at it
             fault = {"credentials": "expired-credentials", "slow": "slow-consumer"}.get(word, "bad-target")
             self.fault(fault, word)
             self.some(f"target: {word}")

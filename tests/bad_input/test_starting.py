@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from dovetail.store.sqlite.bitrot import checksums
 from dovetail.testkit.processes import Dovetail
 
 PROJECT = Path(__file__).resolve().parents[1] / "flows/publish-subscribe"
@@ -83,6 +84,7 @@ def test_a_damaged_store(server: Dovetail, used: Path, spoil: Callable[[Path], o
 
 
 def execute(file: Path, sql: str) -> None:
+    checksums()  # or its pages would be taken for damaged ones
     with apsw.Connection(str(file)) as database:
         database.execute(sql)
     database.close()
