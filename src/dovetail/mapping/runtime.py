@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from .comparing import number, truth
@@ -283,24 +284,22 @@ def descendants(state: Any, value: Any) -> Any:
     if value is U:
         return U
     found: list[Any] = []
-    stack = [value]
+    stack: list[Iterator[Any]] = [iter((value,))]
     most = PIECE
     while stack:
-        one = stack.pop()
-        if one.__class__ in LISTS:
+        for one in stack[-1]:
+            if one.__class__ not in LISTS:
+                found.append(one)
+                if not isinstance(one, dict):
+                    continue
+                one = one.values()
             state.left -= len(one) + 1
-            if state.left < 0:
-                state.tick()
-            stack.extend(reversed(one))
-            continue
-        found.append(one)
-        if isinstance(one, dict):
-            state.left -= len(one)
-            if state.left < 0:
-                state.tick()
-            stack.extend(reversed(one.values()))
+            stack.append(iter(state.turns(one)))
             if len(found) > most:
                 most = grown(found, most)
+            break
+        else:
+            stack.pop()
     state.cells(len(found))
     return found[0] if len(found) == 1 else Seq(found)
 

@@ -51,9 +51,9 @@ class Problem:
         return f"{place}{mark}{self.message}" + (f" ({self.suggestion})" if self.suggestion else "")
 
     @property
-    def order(self) -> tuple[str, int, int, str]:
-        """Sort key: file order."""
-        return (self.file, self.line, self.column, self.message)
+    def order(self) -> tuple[bool, str, int, int, str]:
+        """Sort key: what stands in the way before what is only doubtful, each in file order."""
+        return (self.level != "error", self.file, self.line, self.column, self.message)
 
 
 class Report:

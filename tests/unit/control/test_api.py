@@ -80,7 +80,7 @@ async def served(bench: Bench) -> AsyncIterator[Served]:
     telemetry = Telemetry(SystemClock(), {}, format="json", stream=log)
     listener = Listener("127.0.0.1", 0)
     made = Served(0, telemetry, log)
-    page = telemetry.page(bench.control.depth, bench.store.usage, bench.control.lanes)
+    page = telemetry.page(bench.control.depth, bench.store.usage, bench.control.lanes, bench.control.ready)
     api = Api(
         bench.control, telemetry.health, page, installed(), lambda: made.drained.append(True),
         telemetry.logs.named("admin"), Backups(bench.store.back_up),

@@ -585,9 +585,9 @@ def test_modules_that_are_not_there_are_told() -> None:
     module = b"import json, nowhere\nimport prices\ntry:\n    import perhaps\nexcept ImportError: ...\n"
     found = check({"python/tax.py": module, "python/prices.py": b""})
     assert found == [
-        "python/tax.py:1:1: warning: the module 'nowhere' is not installed here (install it beside dovetail)",
         "python/tax.py:2:1: the project's modules do not see each other"
         " (put what they share into one of them, or into a package that is installed)",
+        "python/tax.py:1:1: warning: the module 'nowhere' is not installed here (install it beside dovetail)",
     ]
 
 

@@ -103,12 +103,11 @@ async def test_a_large_body_that_was_changed_on_disk_is_not_read(open_store, tmp
 
 
 async def test_a_store_from_before_is_written_anew_with_checksums(open_store, tmp_path: Path, monkeypatch):
-    path = tmp_path / "old.db"
+    path, before = tmp_path / "old.db", connect.migrations()[: connect.CHECKED - 1]
     with monkeypatch.context() as old:
         old.setattr(connect, "RESERVE", 0)
         old.setattr(connect, "CHECKED", 99)
-        known = connect.migrations()
-        old.setattr(connect, "migrations", lambda: known[: 6 - 1])
+        old.setattr(connect, "migrations", lambda: before)
         store = await filled(open_store, path, 300)
         wanted = bodies(store)
         await store.close()

@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 from ..errors import MappingError
 from ..limits import watched
 from ..values import LISTS, SAFE, UNDEFINED, Exact
 
-_special = re.compile('[\\x00-\\x1f"\\\\\ud800-\udfff]')
-_escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+_half = re.compile("[\ud800-\udfff]")
 
 
 def quoted(text: str) -> str:
-    """A string in JSON."""
-    return '"' + _special.sub(_escape, text) + '"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    letter = match.group()
-    return _escapes.get(letter) or f"\\u{ord(letter):04x}"
+    """A string in JSON; half a character, which no bytes can say, is written as its escape."""
+    said: str = encode_basestring(text)
+    return said if said.isascii() else _half.sub(lambda match: f"\\u{ord(match.group()):04x}", said)
 
 
 def number_text(value: Any) -> str:
