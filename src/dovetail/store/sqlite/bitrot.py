@@ -8,6 +8,7 @@ has (`require`).
 
 from __future__ import annotations
 
+import os
 import struct
 from functools import cache
 from pathlib import Path
@@ -55,10 +56,15 @@ def flushed(path: Path) -> int:
 
     Whoever commits flushes before the next one is written. So what stands before a frame that was made behind it has
     been on disk, and can be missing or wrong only if the disk has changed it. The last transaction may be half there
-    after a power cut. Reads the whole log, verifies next to nothing of it. Raises OSError.
+    after a power cut. Reads the whole log, verifies next to nothing of it, and flushes it: a writer that was killed
+    leaves what it had not flushed, and the next one must not write behind that. Raises OSError.
     """
     log = path.with_name(path.name + "-wal")
-    data = log.read_bytes() if log.exists() else b""
+    data = b""
+    if log.exists():
+        with log.open("rb") as file:
+            os.fsync(file.fileno())
+            data = file.read()
     if len(data) < _HEADER + _FRAME:
         return 0
     magic, _, page = struct.unpack_from(">III", data)

@@ -52,6 +52,8 @@ class Database:
                 half_open.pop_all()
         except apsw.Error as error:
             raise self._translated(error) from error
+        except OSError as error:
+            raise StoreError(f"store {self.path} cannot be read: {error}") from error
 
     def _translated(self, error: apsw.Error) -> DovetailError:
         """The error in the house's words. Once a damage is met, nothing is written any more."""
