@@ -143,3 +143,7 @@ class Queue:
             world.some("an ack was lost")
             self._broken()
         self._drafts = [draft for draft in self._drafts if draft not in batch]
+        known = [draft for draft, receipt in zip(batch, receipts, strict=True) if receipt.error is None]
+        if known and world.more is not None and world.on("source-repeats") and world.chance(0.1):
+            world.fault("source-repeats", "conflict")
+            self._drafts.append(known[0].conflict())

@@ -48,6 +48,10 @@ class Draft:
         """The same under another id, for a client who cannot know whether the first was taken."""
         return replace(self, id=id, value={**self.value, "id": id}, dedupe=id)
 
+    def conflict(self) -> Draft:
+        """Another body under the same name."""
+        return replace(self, id=f"{self.id}!c", value={**self.value, "n": -1}, how="", conflicting=True)
+
     def wants(self, versions: Iterable[int], optional: bool = False) -> list[Want]:
         """The effects it must (or may) have, with the contents that any of the versions gives them."""
         told = self.family.may if optional else self.family.wants

@@ -28,4 +28,5 @@ KEPT = {
     814: "nobody resumed a redrive job that had been paused",
     60264: "an operator who was stopped while a process ended took its supervisor along",
     1272: "a message that was sent again under a canary was taken for one of the version before",
+    3193: "a message whose wait could not be written down was a dead letter, and its event woke it all the same",
 }

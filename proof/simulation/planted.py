@@ -272,7 +272,7 @@ def dead_letter_in_two() -> Iterator[None]:
 
         return apart
 
-    with changed(writer, "state_changes", make):
+    with changed(writer, "changed", make):
         yield
 
 

@@ -358,7 +358,7 @@ class World:
 
         await asyncio.sleep(self.dice.choice((0.0, 0.01, 1.0, 30.0)))
         if self.chance(0.3) and draft.id in self.versions_of:
-            draft = Draft(f"{draft.id}!c", draft.family, {**draft.value, "n": -1}, draft.dedupe, conflicting=True)
+            draft = draft.conflict()
         life = self.life
         if not life.up or draft.family.door not in life.doors:
             return

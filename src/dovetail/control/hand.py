@@ -13,9 +13,9 @@ from dovetail.engine.memory import Keeper
 from dovetail.engine.rehearsal import Rehearsal
 from dovetail.engine.replay import StepTrace
 from dovetail.engine.signals import Signals
-from dovetail.engine.writer import Moves, state_changes
+from dovetail.engine.writer import Moves
 from dovetail.errors import Refused
-from dovetail.store.base import ENDED, Progress, Row, State, Store, Work
+from dovetail.store.base import ENDED, Progress, Row, State, Store, Work, changed
 
 
 class Hand(Protocol):
@@ -277,9 +277,7 @@ class Resting:
         signals = Signals(Keeper(store.memory, JsonCodec(), self._clock, lambda: moves), rouse, self.now_ms)
         told = signals.tell(name, key, event)
         rows = [row for row in moves.progress.values() if isinstance(row, Progress)]
-        await store.commit(
-            Work(progress=rows, memory=moves.memory, counts=moves.counts, audit=[audit, *state_changes(rows)])
-        )
+        await store.commit(Work(progress=rows, memory=moves.memory, counts=moves.counts, audit=[audit, *changed(rows)]))
         return told
 
     async def replay(self, flow: str, row: Row, progress: Progress | None) -> Sequence[StepTrace]:

@@ -216,7 +216,7 @@ class Admission:
             elif entry.duplicate_of:
                 self._receipts[index] = Receipt(message_id(uid, entry.duplicate_of), entry.duplicate_of, duplicate=True)
             elif entry.conflict_with:
-                self._conflict(index, self._messages[n], message_id(uid, entry.conflict_with))
+                self._conflict(index, self._messages[n], entry)
             else:
                 self._receipts[index] = Receipt(message_id(uid, entry.seq), entry.seq)
                 landed.append((entry, self._messages[n]))
@@ -229,7 +229,8 @@ class Admission:
         self._finish_if_told()
         return landed
 
-    def _conflict(self, index: int, message: Message, first: str) -> None:
+    def _conflict(self, index: int, message: Message, entry: Entry) -> None:
+        first = message_id(self._flow.engine.store.uid, entry.conflict_with)
         error = Refused(
             f"a message with the same id but another body was accepted before, as {first}",
             status=409, code="conflict", detail={"first": first},
@@ -239,7 +240,11 @@ class Admission:
         self._receipts[index] = Receipt(parked=self._park, error=error)
         if self._park:
             self._outstanding += 1
-            flow.engine.writer.accept(Parking(self, index, park(flow, message, error)))
+            pair = park(flow, message, error)
+            if entry.dedupe is not None:  # a source that brings it again finds it there
+                scope, name = entry.dedupe
+                pair[0].dedupe, pair[0].body_hash = (scope, f"{name}\x1f{entry.body_hash.hex()}"), entry.body_hash
+            flow.engine.writer.accept(Parking(self, index, pair))
 
     def parked(self, index: int, error: Unavailable | None) -> None:
         """A conflicting message is kept as a dead letter, or could not be."""

@@ -244,8 +244,8 @@ class Settler:
             journey.roused, next_at = False, now
         self._engine.hook("before_wait_commit")
         journey.attempt -= 1
-        journey.waits = True
         self._wait(journey, State.WAITING, next_at, readable(wait.message)[:1000])
+        journey.waits = True  # only now: if its row cannot be made it ends, and no event may wake it
 
     def _again(self, journey: Journey, error: MessageError, state: State, after: float | None) -> None:
         memo, policy = journey.notes, self._flow.sagas.policy(journey)

@@ -17,7 +17,7 @@ from dovetail.engine.failpoints import Hook
 from dovetail.engine.observer import Observer
 from dovetail.errors import Unavailable
 from dovetail.sdk import Log, Message
-from dovetail.store.base import Entry, Memory, Parked, Progress, Store, Work
+from dovetail.store.base import Entry, Memory, Parked, Progress, Store, Work, changed
 
 After = Callable[[], None]
 Landed = tuple[Entry, Message | None]
@@ -247,7 +247,7 @@ class Writer:
             memory=moves.memory,
             parks=moves.parks,
             counts=counts,
-            audit=[*moves.audit, *state_changes(rows)],
+            audit=[*moves.audit, *changed(rows)],
         )
         return units, moves, work
 
@@ -304,10 +304,3 @@ class Writer:
                 listener()
             except Exception as error:
                 self._log.error("after_commit_failed", error=repr(error))
-
-
-def state_changes(rows: Sequence[Progress]) -> list[tuple[object, ...]]:
-    """The audit's word on every row of a commit: one event with (flow, message, state, attempt) for each."""
-    if not rows:
-        return []
-    return [("state", [(row.flow, row.seq, int(row.state), row.attempt) for row in rows])]

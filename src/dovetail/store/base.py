@@ -249,7 +249,8 @@ class Work:
     `counts` are differences: (flow, state word) -> n, those of `refused` among them (the store takes back those that it
     does not keep, because their positions are known); the store itself counts what it accepts as (-stream, "accepted")
     and the bytes of bodies that it keeps as (-stream, "bytes").
-    `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept.
+    `audit` is a list of plain events; the store adds ("accepted", stream, first number, last number) for what it kept,
+    and what `changed` says of the refused ones, whose numbers nobody else knows.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -262,6 +263,11 @@ class Work:
     parks: dict[tuple[int, str], Parked | None] = field(default_factory=dict)
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
     audit: list[tuple[object, ...]] = field(default_factory=list)
+
+
+def changed(rows: Sequence[Progress]) -> list[tuple[object, ...]]:
+    """The audit's word on rows of progress: one event with (flow, message, state, attempt) for each; none for none."""
+    return [("state", [(row.flow, row.seq, int(row.state), row.attempt) for row in rows])] if rows else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from dovetail.store.base import (
     Row,
     State,
     Work,
+    changed,
 )
 
 Event = tuple[int, int, tuple[object, ...]]
@@ -483,6 +484,7 @@ class MemoryStore(base.Store):
         for entry, progress in work.refused:
             progress.seq = entry.seq
             disk.counts[progress.flow, progress.state.word] -= not entry.seq
+        events += changed([progress for _, progress in work.refused if progress.seq])
         for row in [*work.progress, *(progress for _, progress in work.refused if progress.seq)]:
             disk.progress[row.flow][row.seq] = replace(row)
         for flow, seq, body, _ in work.edits:

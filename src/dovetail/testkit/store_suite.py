@@ -201,6 +201,7 @@ async def refused_entries_are_kept_with_their_reason(open: Open) -> None:
     assert store.progress.get(FLOW, bad.seq) == row
     assert [found.seq for found in store.journal.after(FLOW, INBOX, 0, 10, 1 << 20)] == [1]
     assert store.progress.counts() == {(-INBOX, "accepted"): 2, (-INBOX, "bytes"): 6, (FLOW, "dead"): 1}
+    assert store.audit.events(0, 10)[-1][2] == ("state", [(FLOW, 2, int(State.DEAD), row.attempt)])
     await store.close()
 
 

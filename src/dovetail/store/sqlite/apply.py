@@ -9,7 +9,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from dovetail.store.base import KNOWN, Entry, Progress, Work
+from dovetail.store.base import KNOWN, Entry, Progress, Work, changed
 from dovetail.store.sqlite import memory
 from dovetail.store.sqlite.payloads import LARGE, Payload
 from dovetail.store.sqlite.payloads import kept as kept_payload
@@ -55,6 +55,7 @@ def apply(connection: apsw.Connection, work: Work, numbers: Numbers, now: int) -
     if work.refused:
         kept_refused = _refused(work)
         progress = [*progress, *kept_refused]
+        events = [*events, *changed(kept_refused)]
         if len(kept_refused) < len(work.refused):
             counts = _taken_back(work, counts)
     if progress:
