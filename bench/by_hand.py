@@ -23,7 +23,7 @@ import apsw
 import jsonschema_rs
 import msgspec
 import uvloop
-from floor import ACCEPTED, Floor
+from floor import ACCEPTED, Floor, open_store
 from order import SECRET, SIGNATURE, map_order
 from wire import Server, reply
 
@@ -37,15 +37,6 @@ CREATE TABLE journal (seq INTEGER PRIMARY KEY, at INTEGER, key TEXT, id TEXT, me
 CREATE TABLE dedupe (id TEXT PRIMARY KEY, seq INTEGER, hash BLOB) WITHOUT ROWID;
 CREATE TABLE progress (seq INTEGER PRIMARY KEY, state INTEGER, at INTEGER, attempt INTEGER, memo BLOB);
 """
-
-
-def open_store(path: Path) -> apsw.Connection:
-    """An empty store that is flushed at every commit."""
-    store = apsw.Connection(str(path))
-    store.execute("PRAGMA journal_mode=WAL")
-    store.execute("PRAGMA synchronous=FULL")
-    store.execute(SCHEMA)
-    return store
 
 
 class HeadedServer(Server):
@@ -143,7 +134,7 @@ class ByHand(Floor):
 
 async def serve(folder: Path, port: int, target: int | None) -> None:
     """Serve until killed."""
-    hand = ByHand(open_store(folder / "by-hand.sqlite"), target)
+    hand = ByHand(open_store(folder / "by-hand.sqlite", SCHEMA), target)
     if target:
         await hand.pool.open()
     server = await asyncio.get_running_loop().create_server(lambda: HeadedServer(hand.handle), "127.0.0.1", port)

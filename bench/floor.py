@@ -37,12 +37,12 @@ class Key(msgspec.Struct):
     id: int
 
 
-def open_store(path: Path) -> apsw.Connection:
-    """An empty journal that is flushed at every commit."""
+def open_store(path: Path, schema: str = SCHEMA) -> apsw.Connection:
+    """An empty store that is flushed at every commit."""
     store = apsw.Connection(str(path))
     store.execute("PRAGMA journal_mode=WAL")
     store.execute("PRAGMA synchronous=FULL")
-    store.execute(SCHEMA)
+    store.execute(schema)
     return store
 
 
