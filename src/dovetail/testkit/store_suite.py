@@ -12,7 +12,8 @@ crash. To run the exam, parametrize a test over `CHECKS` and await each with an 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from dovetail.errors import StoreError
 from dovetail.store.base import ENDED, PENDING, REDRIVEN, Entry, Progress, Query, State, Store, Work
@@ -201,7 +202,8 @@ async def refused_entries_are_kept_with_their_reason(open: Open) -> None:
     assert store.progress.get(FLOW, bad.seq) == row
     assert [found.seq for found in store.journal.after(FLOW, INBOX, 0, 10, 1 << 20)] == [1]
     assert store.progress.counts() == {(-INBOX, "accepted"): 2, (-INBOX, "bytes"): 6, (FLOW, "dead"): 1}
-    assert store.audit.events(0, 10)[-1][2] == ("state", [(FLOW, 2, int(State.DEAD), row.attempt)])
+    kind, rows = cast(tuple[str, list[Sequence[int]]], store.audit.events(0, 10)[-1][2])
+    assert (kind, [tuple(one) for one in rows]) == ("state", [(FLOW, 2, int(State.DEAD), row.attempt)])
     await store.close()
 
 
