@@ -19,6 +19,7 @@ from dovetail.control.live import Live
 from dovetail.engine import effects, intake, saga, settle, waking, writer
 from dovetail.engine import engine as engine_module
 from dovetail.engine import journey as journey_module
+from dovetail.engine.backlog import Backlog
 from dovetail.engine.context import RunContext
 from dovetail.engine.definition import Canary
 from dovetail.engine.effects import Effects
@@ -331,7 +332,7 @@ def held_rows_lost() -> Iterator[None]:
 
 @bug("the cursor is moved past work that has not ended")
 def cursor_past_unfinished() -> Iterator[None]:
-    with changed(FlowRun, "settled", lambda before: lambda self: self.cursor):
+    with changed(Backlog, "settled", lambda before: lambda self: self.cursor):
         yield
 
 
@@ -341,13 +342,13 @@ def cursor_past_unfinished() -> Iterator[None]:
 @bug("claims are never written")
 def claims_not_written() -> Iterator[None]:
     def make(claim: Any) -> Any:
-        def unwritten(self: FlowRun, upto: int) -> None:
+        def unwritten(self: Backlog, upto: int) -> None:
             claim(self, upto)
-            self.engine.writer.moves.claims.pop(self.number, None)
+            self._engine.writer.moves.claims.pop(self._flow.number, None)
 
         return unwritten
 
-    with changed(FlowRun, "claim", make):
+    with changed(Backlog, "claim", make):
         yield
 
 

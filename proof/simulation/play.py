@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from dovetail.engine.backlog import Backlog
 from dovetail.engine.engine import Engine
 from dovetail.engine.flow import FlowRun
 from dovetail.engine.intake import Door
@@ -28,7 +29,9 @@ from proof.simulation.loop import Endless, NodeLoop, play
 from proof.simulation.patterns import PATTERNS
 from proof.simulation.world import Stuck, World
 
-TUNABLE = {one.__name__: one for one in (Engine, FlowRun, Door, Lanes, Breaker, RetryBudget, Recovery, Timer, Writer)}
+TUNABLE = {
+    one.__name__: one for one in (Engine, FlowRun, Backlog, Door, Lanes, Breaker, RetryBudget, Recovery, Timer, Writer)
+}
 
 
 @dataclass

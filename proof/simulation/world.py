@@ -98,7 +98,7 @@ class World:
         window = dice.choice((2, 4, 8, 64))
         self.knobs: dict[str, Any] = {
             "FlowRun.window": window, "FlowRun.batch": dice.choice((1, 3, 200)),
-            "FlowRun.claim_ahead": dice.choice((1, 4, 8192)), "FlowRun.patience": dice.choice((1, 3, 16)),
+            "Backlog.claim_ahead": dice.choice((1, 4, 8192)), "FlowRun.patience": dice.choice((1, 3, 16)),
             "Lanes.depth": dice.choice((0, 1, 4, 64)), "Timer.batch": dice.choice((1, 3, 256)),
             "Writer.most_entries": dice.choice((1, 3, 4000)), "Writer.linger": dice.choice((0.0, 0.002)),
             "Door.most_waiting": dice.choice((3, 20_000)), "Breaker.longest_open": 10.0,

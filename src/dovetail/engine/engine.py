@@ -130,8 +130,8 @@ class Engine:
         flow.leaving, definition = True, flow.definition
         flow.definition = FlowDefinition(flow.name, definition.current, None, definition.load)
         if flow.reads_topic:
-            flow.behind = False
-            flow.load_unread()
+            flow.backlog.behind = False
+            flow.held.read_on()
             flow.record()
             self.writer.moves.marks[f"{LEFT}{flow.number}"] = str(flow.stream).encode()
             self.writer.wake()
@@ -197,11 +197,10 @@ class Engine:
         topic = source.topic if source is not None else None
         stream = self.stream(f"topic:{topic}" if topic else f"flow:{definition.name}")
         flow = FlowRun(self, definition, number, stream)
-        flow.claimed, flow.cursor = register.claim(number)
-        flow.asked = flow.claimed
+        flow.backlog.begin(*register.claim(number))
         self.flows[definition.name] = flow
         self._by_stream.setdefault(stream, []).append(flow)
-        self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.claimed - flow.claim_ahead)
+        self._last_seq = max(self._last_seq, self.store.journal.last(stream), flow.backlog.reached())
         return flow
 
     def subscribe(self, flows: Iterable[FlowRun]) -> None:
@@ -209,11 +208,11 @@ class Engine:
         register = self.store.register
         readers = register.readers()
         for flow in flows:
-            new = not flow.claimed and flow.number not in readers.get(flow.stream, ())
+            new = not flow.backlog.claimed and flow.number not in readers.get(flow.stream, ())
             last = self.store.journal.last(flow.stream)
             if flow.reads_topic and new and last and not flow.definition.from_start:
                 register.set_claim(flow.number, last)
-                flow.claimed = flow.asked = flow.cursor = last
+                flow.backlog.begin(last, last)
         for stream, reading in self._by_stream.items():
             register.set_readers(stream, [flow.number for flow in reading])
 
@@ -364,13 +363,13 @@ class Engine:
         self.writer.moves.entries += entries
         for stream in {entry.stream for entry, _ in entries}:
             for flow in self._by_stream.get(stream, ()):
-                flow.expect()
+                flow.backlog.expect()
         self.writer.wake()
 
     def _before_commit(self, count: int) -> None:
         ceiling = self._last_seq + count
         for flow in self.flows.values():
-            flow.before_commit(ceiling)
+            flow.backlog.before_commit(ceiling)
 
     def _landed(self, landed: list[Landed]) -> None:
         by_stream: dict[int, list[tuple[Entry, Message | None]]] = {}

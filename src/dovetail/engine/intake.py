@@ -62,7 +62,7 @@ class Door:
             else:
                 self._line.join(self._flow, unit)
         else:
-            self._flow.expect()
+            self._flow.backlog.expect()
             engine.writer.accept(unit)
 
     def _alone(self, delivery: Delivery, positions: Sequence[Position]) -> Delivery:
@@ -126,7 +126,7 @@ class Line:
                 )
                 unit.unavailable(known)
             else:
-                flow.expect()
+                flow.backlog.expect()
                 self._engine.writer.accept(unit)
 
 

@@ -75,12 +75,14 @@ class Overtaking:
     def _next(self, priority: int) -> list[Row]:
         """The next ones of a priority that stand behind a less urgent one."""
         flow, journal = self._flow, self._flow.engine.store.journal
-        if not journal.first(flow.stream, priority, max(self._cursors[priority], flow.cursor)):
+        if not journal.first(flow.stream, priority, max(self._cursors[priority], flow.backlog.cursor)):
             self._some[priority] = False
             return []
-        behind = [first for lower in LOWER[priority] if (first := journal.first(flow.stream, lower, flow.cursor))]
-        if self._cursor_of_unsaid() > flow.cursor and priority == URGENT:
-            behind.append(flow.cursor)
+        behind = [
+            first for lower in LOWER[priority] if (first := journal.first(flow.stream, lower, flow.backlog.cursor))
+        ]
+        if self._cursor_of_unsaid() > flow.backlog.cursor and priority == URGENT:
+            behind.append(flow.backlog.cursor)
         rows: list[Row] = []
         if behind:
             start = max(self._cursors[priority], min(behind))
@@ -93,13 +95,13 @@ class Overtaking:
         flow, journal = self._flow, self._flow.engine.store.journal
         if self._sorted_for is not flow.versions:
             self._sorted_for = flow.versions
-            some = journal.without_priority(flow.stream, flow.cursor)
+            some = journal.without_priority(flow.stream, flow.backlog.cursor)
             self._unsaid = journal.last(flow.stream) if some else 0
         return self._unsaid
 
     def _keys_known(self) -> bool:
         """Whether the earlier messages of any key behind the cursor are found by index."""
-        return self._flow.sorts and self._flow.cursor >= self._cursor_of_unsaid()
+        return self._flow.sorts and self._flow.backlog.cursor >= self._cursor_of_unsaid()
 
     async def _bring(self, priority: int, rows: list[Row]) -> None:
         batch: dict[int, Row] = {}
@@ -124,7 +126,7 @@ class Overtaking:
             return [row], True
         if not self._keys_known():
             return [], True
-        found = self._earlier(row.key, self._flow.cursor, row.seq, self.at_once)
+        found = self._earlier(row.key, self._flow.backlog.cursor, row.seq, self.at_once)
         if found and self._earlier(row.key, found[-1].seq, row.seq, 1):
             return found, False
         return [*found, row], True
@@ -136,7 +138,11 @@ class Overtaking:
     def _known(self, seq: int) -> bool:
         """Whether a message without a row on disk has come into memory all the same, or has left it just now."""
         flow = self._flow
-        return seq <= flow.cursor or seq in flow.active or flow.engine.writer.on_its_way(flow.number, seq) is not None
+        return (
+            seq <= flow.backlog.cursor
+            or seq in flow.active
+            or flow.engine.writer.on_its_way(flow.number, seq) is not None
+        )
 
     async def _take(self, priority: int, rows: Sequence[Row]) -> None:
         """Bring these in, in order, and claim each by a row of its own before it runs."""
@@ -151,7 +157,7 @@ class Overtaking:
         for row in rows:
             if self._known(row.seq):
                 continue
-            journey = flow.fresh(row)
+            journey = flow.loader.fresh(row)
             if journey is None:
                 continue
             journey.rank = min(journey.rank, RANK[priority])  # those before it are as urgent as it is
@@ -175,6 +181,6 @@ class Overtaking:
         if known is None or not rows or flow.recovering or flow.reads_topic or not self._keys_known():
             return known
         for row in (rows[-1], rows[0]):
-            if row.seq > known and not self._earlier(key, flow.cursor, row.seq, 1):
+            if row.seq > known and not self._earlier(key, flow.backlog.cursor, row.seq, 1):
                 return row.seq
         return known

@@ -48,9 +48,9 @@ class Recovery:
                 flow.feed(journey)
         for flow in flows:
             flow.recovering = False
-            flow.load_unread()
+            flow.held.read_on()
             for key in flow.lanes.restored_without_head():
-                flow.load_held(key)
+                flow.held.load(key)
 
     def _lanes(self, flow: FlowRun) -> None:
         progress = self._engine.store.progress
@@ -65,26 +65,24 @@ class Recovery:
 
     async def _interrupted(self, flow: FlowRun) -> list[Journey]:
         rows = self._engine.store.progress.interrupted(flow.number)
-        journeys = [await flow.load(row) for row in rows]
+        journeys = [await flow.loader.load(row) for row in rows]
         return [journey for journey in journeys if journey is not None]
 
     async def _first_attempts(self, flow: FlowRun) -> list[Journey]:
         """Fresh messages at or below the claim: any of them may have been in flight."""
         found: list[Journey] = []
-        journal = self._engine.store.journal
+        journal, backlog = self._engine.store.journal, flow.backlog
         size = 0
-        while flow.cursor < flow.claimed and len(found) < flow.window and size < flow.window_bytes:
-            rows = [
-                row for row in journal.after(flow.number, flow.stream, flow.cursor, flow.window, flow.window_bytes)
-                if row.seq <= flow.claimed
-            ]  # fmt: skip
+        while backlog.cursor < backlog.claimed and len(found) < flow.window and size < flow.window_bytes:
+            rows = journal.after(flow.number, flow.stream, backlog.cursor, flow.window, flow.window_bytes)
+            rows = [row for row in rows if row.seq <= backlog.claimed]
             if not rows:
                 break
             for row in rows:
-                flow.cursor = row.seq
+                backlog.cursor = row.seq
                 size += row.size
                 row.body = await journal.fetch(row) if row.beside else row.body
-                journey = flow.fresh(row)
+                journey = flow.loader.fresh(row)
                 if journey is not None:
                     found.append(journey)
         return found

@@ -149,12 +149,12 @@ async def rehearse(
     version = flow.versions.get(number)
     told = Rehearsal(number)
     if memo.undoing is not None:
-        return _backwards(flow, memo, flow.message(row, unpack_meta(row.meta)).origin, told)
+        return _backwards(flow, memo, flow.loader.message(row, unpack_meta(row.meta)).origin, told)
     meta = unpack_meta(row.meta)
     context = Capturing(flow, memo, version, told, answers, meta.emitted)
-    message: Message | None = flow.message(row, meta)
+    message: Message | None = flow.loader.message(row, meta)
     try:
-        start = flow.start(row, version, meta.emitted)
+        start = flow.loader.start(row, version, meta.emitted)
     except Rejected as error:  # as when it is loaded
         _failed(told, "", error)
         return told

@@ -208,7 +208,7 @@ async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[Ste
     memo = unpack(progress.memo) if progress is not None else Memo()
     state = progress.state if progress is not None else Where.FRESH
     meta = unpack_meta(row.meta)
-    first = flow.message(row, meta)
+    first = flow.loader.message(row, meta)
     number = memo.version or row.version
     version = flow.versions.get(number) if number else flow.versions.chosen(first)
     message: Message | None = first
@@ -217,7 +217,7 @@ async def replay(flow: FlowRun, row: Row, progress: Progress | None) -> list[Ste
     refused = bool(memo.history) and memo.history[-1].step == "door"
     refused = refused or memo.crashes > 0  # it may kill this process too
     try:
-        start = flow.start(row, version, meta.emitted)
+        start = flow.loader.start(row, version, meta.emitted)
     except Rejected as error:
         raise ProjectError(error.message) from error
     for step in version.chain.steps[start:]:

@@ -103,7 +103,7 @@ class Settler:
         else:
             if lanes.unpark(key, journey.seq):
                 self._engine.writer.moves.parks[self._flow.number, key] = None
-            self._flow.claim_following(key)
+            self._flow.held.claim_following(key)
 
     def _park(self, key: str, seq: int, poison: str) -> None:
         number, now = self._flow.number, self._engine.clock.now_ms()
@@ -118,7 +118,7 @@ class Settler:
         if state is State.DONE:
             flow.passed()
         engine.answer(flow, journey.seq, state, reason, journey.reply)
-        if flow.ready or flow.behind:
+        if flow.ready or flow.backlog.behind:
             flow.pump_soon()
         engine.observer.ended(flow.name, journey.message, state, (engine.clock.now_ms() - journey.at) / 1000)
         engine.hook("after_outcome_commit")
@@ -199,7 +199,7 @@ class Settler:
         self._release(row.key, row.seq)
         engine.answer(flow, row.seq, State.DONE, "", None)
         if entry is not None:
-            message = flow.message(entry, unpack_meta(entry.meta))
+            message = flow.loader.message(entry, unpack_meta(entry.meta))
             engine.observer.ended(flow.name, message, State.DONE, (engine.clock.now_ms() - entry.at) / 1000)
 
     # --- failures ---------------------------------------------------------------------------------------------

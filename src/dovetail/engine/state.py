@@ -71,7 +71,7 @@ class Remembered:
 
     def _message(self, kept: Kept) -> Message:
         entry = Entry(0, kept.at, 0, kept.meta, kept.body, kept.key, seq=kept.seq)
-        return self._flow.message(entry, unpack_meta(kept.meta))
+        return self._flow.loader.message(entry, unpack_meta(kept.meta))
 
     def clear(self) -> None:
         self.slot.clear()

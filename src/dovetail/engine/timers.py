@@ -71,7 +71,7 @@ class Timer:
             journeys: list[Journey] = []
             size = 0
             for row in engine.store.progress.due(flow.number, engine.steady_ms(), self.batch):
-                journey = await flow.load(row)
+                journey = await flow.loader.load(row)
                 if journey is not None:
                     journeys.append(journey)
                     size += journey.message.size

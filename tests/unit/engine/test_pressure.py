@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from dovetail.engine.backlog import Backlog
 from dovetail.engine.flow import FlowRun
 from dovetail.sdk import Message
 from dovetail.store.base import State
@@ -49,7 +50,7 @@ async def test_fifty_thousand_pending(rig: Any) -> None:
 
 
 async def test_nothing_runs_before_the_disk_says_that_it_may_be_in_flight(rig: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(FlowRun, "claim_ahead", 0)
+    monkeypatch.setattr(Backlog, "claim_ahead", 0)
     monkeypatch.setattr(FlowRun, "window", 8)
     early: list[int] = []
 
@@ -61,7 +62,8 @@ async def test_nothing_runs_before_the_disk_says_that_it_may_be_in_flight(rig: A
     def hook(name: str) -> None:
         if name == "before_run":
             flow = rig.engine.flows["f"]
-            early.extend(journey.seq for journey in flow.active.values() if journey.busy and journey.seq > flow.claimed)
+            busy = (journey.seq for journey in flow.active.values() if journey.busy)
+            early.extend(seq for seq in busy if seq > flow.backlog.claimed)
 
     rig.hook = hook
     rig.flow("f", rig.Act("a", step), concurrency=3)

@@ -67,7 +67,7 @@ async def test_a_subscriber_of_an_empty_topic_misses_nothing_after_a_crash(rig: 
     rig.flow("p", rig.publish("p", "t"))
     rig.flow("g", rig.Apply("s", lambda m: None), topic="t")
     await rig.start()
-    rig.engine.flows["g"].behind = True  # as it is while it recovers
+    rig.engine.flows["g"].backlog.behind = True  # as it is while it recovers
     rig.engine.flows["g"].pump_soon = lambda: None
     await rig.put("p", 1, 2)
     await rig.ended("p", 2)
