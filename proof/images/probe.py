@@ -74,18 +74,19 @@ def _size(path: str) -> int:
         return -1
 
 
-async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
-    """Open, recover, read the books, and repeat to it everything that it has accepted."""
+async def look(store_folder: Path, repeat: bool) -> tuple[list[Event], Breaches]:
+    """Open, recover, read the books, and (`repeat`) send to it again everything that it has accepted."""
     try:
         store = await SqliteStore.open(store_folder / "store.db", clock=SystemClock(), ids=SystemIds())
     except DovetailError as error:
         return [], [("accounted", f"the store does not open: {error}")]
     try:
         kept = books.messages(store)
-        return _told(store, kept), await _repeated(store, kept)
+        return _told(store, kept), await _repeated(store, kept) if repeat else []
     except DovetailError as error:
         return [], [("accounted", f"the store cannot be read: {error}")]
     finally:
+        store._db._drop()  # as a kill would: what it would write back is of no interest
         await store.close(clean=False)
 
 

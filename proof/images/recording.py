@@ -15,7 +15,8 @@ from proof.story import Story
 from proof.witness import Witness
 
 SENDERS = 3
-SOUND = "dovetail"
+GIANT = 5  # one in so many days has a very large body: it makes each look at the disk three times as dear
+SOUND = ("dovetail", "proof.short_log", "proof.short_log", "proof.short_log")  # a day takes one of them
 
 
 class MarkingWitness(Witness):
@@ -36,25 +37,26 @@ class MarkingWitness(Witness):
 def day_of(seed: int) -> Day:
     """What is sent on the day of a seed."""
     dice = Random(seed)
-    counts = {"orders": dice.randint(6, 9), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
+    counts = {"orders": dice.randint(2, 8), "careful": dice.randint(1, 2), "batches": 1, "bad": 1}
     return Day(
-        **counts, groups=dice.randint(2, 4), shipping=2, trips=2, giant=seed % 2, pad=dice.choice((0, 300, 70_000))
-    )
+        **counts, groups=dice.randint(1, 4), shipping=dice.randint(1, 2), trips=dice.randint(1, 2),
+        giant=int(seed % GIANT == 1), pad=dice.choice((0, 300, 70_000)),
+    )  # fmt: skip
 
 
-def record(folder: Path, seed: int, library: Path, module: str = SOUND, more: Mapping[str, str] = {}) -> Path:
+def record(folder: Path, seed: int, library: Path, bug: Mapping[str, str] = {}) -> Path:
     """The journal of two lives of a server on one store, the first one killed or stopped as the dice say, the second
     one drained.
 
-    `module` is what is run. One that has a bug planted is not expected to come to an end: it is killed instead.
+    `bug`: the environment that plants one. Such a server is not expected to come to an end: it is killed instead.
     """
     dice, day = Random(seed), day_of(seed)
     path, root = folder / "journal", folder / "disk"
     root.mkdir()
     witness = MarkingWitness(path)
     story = Story(day, root, fails=dice.choice((0, 2)), witness=witness)
-    story.server.module = module
-    story.server.environment |= {"LD_PRELOAD": str(library), "SHIM_LOG": str(path), "SHIM_ROOT": str(root), **more}
+    story.server.module = "proof.planted" if bug else dice.choice(SOUND)
+    story.server.environment |= {"LD_PRELOAD": str(library), "SHIM_LOG": str(path), "SHIM_ROOT": str(root), **bug}
     try:
         half = len(day.items) // 2
         _life(story, day.items[:half])
@@ -63,7 +65,7 @@ def record(folder: Path, seed: int, library: Path, module: str = SOUND, more: Ma
         else:
             story.server.stop()
         _life(story, day.items[half:])
-        if module == SOUND:
+        if not bug:
             story.left = []
             story.play()
             story.server.stop()

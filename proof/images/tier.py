@@ -17,13 +17,15 @@ from proof import planted
 from proof.images.disk import MODELS, SYSTEMS
 from proof.images.examiner import Examiner
 from proof.images.journal import read, shim
-from proof.images.recording import SOUND, day_of, record
+from proof.images.recording import day_of, record
 from proof.places import in_memory
 from proof.result import OUTPUT, Result
 
 BUILD = Path("build")
+WORKERS = (os.cpu_count() or 1) + 1  # a day that is being recorded waits most of the time
 SEEDS = 4  # days that a planted bug gets to show itself
 USUAL = 4500  # images of a day, until it is known better
+SHORTEST = 500  # images of the last day, of which only the beginning may be wanted
 ENOUGH = 3  # findings of a planted bug
 
 
@@ -46,8 +48,8 @@ def examine(seed: int, bug: str = "", most: int = 1 << 60, again: bool = False) 
     folder, kept = Path(tempfile.mkdtemp(prefix="dovetail-images-")), OUTPUT / f"day-{seed}.journal"
     work = in_memory("dovetail-images-")
     try:
-        more = ("proof.planted", {planted.VARIABLE: bug}) if bug else (SOUND, {})
-        path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), *more)
+        planting = {planted.VARIABLE: bug} if bug else {}
+        path = kept if again and kept.exists() else record(folder, seed, shim(BUILD), planting)
         journal = read(path.read_bytes())
         examiner = Examiner(journal, day_of(seed), work, Random(seed), hunting=bool(bug))
         asyncio.run(examiner.run(most, ENOUGH if bug else 1 << 60))
@@ -77,14 +79,14 @@ def tier(wanted: int, first: int = 1, seed: int | None = None) -> Result:
     result = Result("images", "a state of the disk that a power cut could leave, opened with the real store", "SEED")
     result.total = wanted
     shim(BUILD)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(WORKERS) as pool:
         if seed is not None:
             _take(result, pool.submit(examine, seed, again=True).result())
         else:
             _examine_days(pool, result, first)
             result.planted = dict(zip(planted.BUGS, pool.map(hunt, planted.BUGS), strict=True))
             result.expected = [f"{system}:{model}" for system in SYSTEMS for model in MODELS]
-            result.expected += ["torn", "drained", "repeated effects", "early answers"]
+            result.expected += ["torn", "drained", "repeated", "repeated effects", "early answers"]
     return result.end()
 
 
@@ -92,9 +94,12 @@ def _examine_days(pool: Executor, result: Result, first: int) -> None:
     """Day after day, one a processor at a time, until there are as many images as are wanted."""
     seeds, running = count(first), set[Future[Day]]()
     while True:
-        a_day = result.trials / (result.counters["days"] or 1) or USUAL
-        while len(running) < (os.cpu_count() or 1) and result.trials + len(running) * a_day < result.total:
-            running.add(pool.submit(examine, next(seeds)))
+        a_day = int(result.trials / (result.counters["days"] or 1)) or USUAL
+        while len(running) < WORKERS:
+            left = result.total - result.trials - len(running) * a_day
+            if left <= 0:
+                break
+            running.add(pool.submit(examine, next(seeds), most=max(left, SHORTEST)))
         if not running:
             return
         done, running = wait(running, return_when=FIRST_COMPLETED)

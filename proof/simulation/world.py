@@ -235,8 +235,8 @@ class World:
 
     def _nothing_pending(self) -> bool:
         life = self.life
-        if not life.up:
-            return False
+        if not life.up or any(flow.running for flow in life.engine.flows.values()):
+            return False  # what runs is pending: no need to ask the desk
         return not any(map(busy, life.control.status().flows)) and self.no_job()
 
     def no_job(self) -> bool:

@@ -12,10 +12,9 @@ from typing import Any, Final, Literal
 from dovetail.contracts import parse_ref
 from dovetail.errors import ProjectError
 from dovetail.mapping import MappingError, check
-from dovetail.mapping import compile as compile_mapping
 from dovetail.project import priority
 from dovetail.project.declared import FlowFile
-from dovetail.project.expressions import Words
+from dovetail.project.expressions import Words, compiled
 from dovetail.project.functions import module_file
 from dovetail.project.signatures import Signature, outline
 from dovetail.project.steps import StepText, StepWords, read_step
@@ -139,7 +138,7 @@ class FlowCheck:
                 self._against(source, partial(Location, text))
             return
         try:
-            compile_mapping(text)
+            compiled(text)
             self.uses.files |= self._names.words.files(text)
             at = partial(self._text.inside, path)
             self._report.problems += self._names.words.problems(text, at)

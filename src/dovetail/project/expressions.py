@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from dovetail.clock import seeded
 from dovetail.errors import Rejected
-from dovetail.mapping import Limits, MappingError, Name, builtin_names, names
+from dovetail.mapping import Expression, Limits, MappingError, Name, builtin_names, names
 from dovetail.mapping import compile as compile_mapping
 from dovetail.project.functions import FUNCTIONS
 from dovetail.project.tables import Rows
@@ -20,7 +21,20 @@ BINDINGS: Final = frozenset(("headers", "vars", "message"))
 TABLES: Final = frozenset(("table", "xref"))
 FORMATS: Final = frozenset(("parse", "format"))
 WORLDLY: Final = TABLES | FORMATS | {"now", "millis", "random", "shuffle", "uuid", "toMillis"}
+_KEPT: Final = 1024  # texts whose compiled form is at hand: each is met by check, by build, and by every version
 _EVAL: Final = "$eval is switched off in a project: no text of a message becomes code"
+
+
+@lru_cache(_KEPT)
+def compiled(text: str) -> Expression:
+    """A text without functions of the project's own, compiled once. Raises MappingError."""
+    return compile_mapping(text, limits=LIMITS)
+
+
+@lru_cache(_KEPT)
+def names_in(text: str) -> tuple[Name, ...]:
+    """As `dovetail.mapping.names`, once a text. Raises MappingError."""
+    return tuple(names(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,7 @@ class Words:
     def files(self, text: str) -> set[str]:
         """The files that an expression needs. Raises MappingError."""
         found: set[str] = set()
-        for one in names(text):
+        for one in names_in(text):
             if one.name in self.functions:
                 found.add(FUNCTIONS)
             elif one.name in TABLES:
@@ -46,7 +60,7 @@ class Words:
         """Names that nobody knows. `at`: from line and column of the text to the place in the file."""
         found: list[Problem] = []
         known = {*builtin_names(), *self.functions}
-        for one in names(text):
+        for one in names_in(text):
             place, called = at(one.line, one.column), one.arguments is not None
             if one.name == "eval":
                 found.append(Problem(*place, _EVAL, "write the expression out", "mapping-D4001"))
@@ -94,10 +108,10 @@ class BoundExpression:
         self, text: str, name: str, place: str, shelf: Shelf, functions: Callable[[], Mapping[str, Any]]
     ) -> None:
         self.text = text
-        used = names(text)
+        used = names_in(text)
         outside = {one.name for one in used}
         own = functions() if outside - builtin_names() - BINDINGS else {}
-        self._expression = compile_mapping(text, functions=own, limits=LIMITS)
+        self._expression = compile_mapping(text, functions=own, limits=LIMITS) if own else compiled(text)
         self._name, self._place, self._shelf = name, place, shelf
         self._bound = not outside.isdisjoint(BINDINGS)
         self._worldly = any(map(worldly, used))

@@ -11,10 +11,9 @@ from dovetail.catalog import Catalog, UnknownName
 from dovetail.codec import CodecError, JsonCodec, built_in_codecs
 from dovetail.contracts import Contract, ContractError, parse_ref
 from dovetail.mapping import MappingError, builtin_names
-from dovetail.mapping import compile as compile_mapping
 from dovetail.project.check import mapping_problem
 from dovetail.project.declared import FORMAT, ConnectionFile, Environment, FlowFile, ProjectFile
-from dovetail.project.expressions import Words
+from dovetail.project.expressions import Words, compiled
 from dovetail.project.functions import FUNCTIONS, mapping_functions, module_file
 from dovetail.project.model import ConnectionText, SourceText
 from dovetail.project.signatures import missing, outline
@@ -220,7 +219,7 @@ class Reader:
         for file in beneath(self.tree, "maps", ".jsonata"):
             try:
                 found[file] = self.tree[file].decode("utf-8-sig")
-                compile_mapping(found[file])
+                compiled(found[file])
                 self.problems += words.problems(found[file], partial(Location, file))
             except UnicodeDecodeError as error:
                 line = self.tree[file].count(b"\n", 0, error.start) + 1

@@ -70,25 +70,40 @@ def flushed(path: Path) -> int:
     magic, _, page = struct.unpack_from(">III", data)
     head = struct.unpack_from(">II", data, 24)
     page = page if 512 <= page <= 65536 and not page & (page - 1) else _page(path)
-    frames = [data[at : at + _FRAME + page] for at in range(_HEADER, len(data) - _FRAME - page + 1, _FRAME + page)]
+    frames = _Frames(data, page)
+    if not len(frames):
+        return 0
     order = _ORDERS.get(magic, "")
     if order and _sum(data[:24], (0, 0), order) == head:
         return _chained(frames, data[16:24], head, order)
     return max(_chained(frames, frames[0][8:16], head, order) for order in _ORDERS.values())  # the head is damaged
 
 
-def _chained(frames: list[bytes], salts: bytes, head: tuple[int, ...], order: str) -> int:
+class _Frames:
+    """The whole frames of a log, each cut out when it is asked for: few of them are."""
+
+    def __init__(self, data: bytes, page: int) -> None:
+        self._data, self._size = data, _FRAME + page
+
+    def __len__(self) -> int:
+        return (len(self._data) - _HEADER) // self._size
+
+    def __getitem__(self, number: int) -> bytes:
+        at = _HEADER + number * self._size
+        return self._data[at : at + self._size]
+
+
+def _chained(frames: _Frames, salts: bytes, head: tuple[int, ...], order: str) -> int:
     """The last frame that ends a transaction and has one behind it that was made behind it: its checksum goes on from
     that one's, as that one says it or as it must be. What an earlier round of the log has left bears other salts."""
     for n in range(len(frames) - 2, -1, -1):
         frame, following = frames[n], frames[n + 1]
         if frame[4:8] == b"\0\0\0\0" or following[8:16] != salts:
             continue
+        if _told(following) == _made(following, _told(frame), order):
+            return n + 1
         before = _told(frames[n - 1]) if n else head
-        if _told(following) in (
-            _made(following, _told(frame), order),
-            _made(following, _made(frame, before, order), order),
-        ):
+        if _told(following) == _made(following, _made(frame, before, order), order):
             return n + 1
     return 0
 
