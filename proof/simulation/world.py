@@ -108,6 +108,7 @@ class World:
         if self.on("giant"):
             self.knobs["FlowRun.window_bytes"] = 4000
         self.crashes = dice.choice((1, 2, 3, 5)) if self.on("kill") else 0
+        self._lanes = (0, 0)  # of so many drafts, at most so many lanes
         self.drafts = self._messages(dice.choice((4, 8, 16, 30)))
 
     def _draw_patterns(self, dice: random.Random, patterns: Sequence[Family]) -> None:
@@ -312,9 +313,12 @@ class World:
 
     def most_in_memory(self, flow: FlowRun) -> float:
         """How many messages of a flow may be in memory: its window, what runs, what is brought back, one a lane."""
-        keys = {draft.value["k"] for draft in self.drafts if draft.family.keyed}
-        lanes = 2 * len(keys) + sum(len(draft.value.get("items", ())) for draft in self.drafts)
-        return float(flow.window + flow.versions.current.policy.concurrency + self.knobs["Timer.batch"] + lanes)
+        if len(self.drafts) != self._lanes[0]:
+            keys = {draft.value["k"] for draft in self.drafts if draft.family.keyed}
+            lanes = 2 * len(keys) + sum(len(draft.value.get("items", ())) for draft in self.drafts)
+            self._lanes = (len(self.drafts), lanes)
+        concurrency = flow.versions.current.policy.concurrency
+        return float(flow.window + concurrency + self.knobs["Timer.batch"] + self._lanes[1])
 
     def handed_over(self, draft: Draft, life: Life) -> None:
         """A client hands a message to a life's door. Under which version, if that can be said."""

@@ -6,7 +6,9 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import TypeVar
 
 from dovetail.clock import Clock, Ids
 from dovetail.errors import StoreError
@@ -33,6 +35,13 @@ from dovetail.store.base import (
 )
 
 Event = tuple[int, int, tuple[object, ...]]
+R = TypeVar("R", Entry, Memory, Parked, Progress, Row)
+_ALL = {kind: attrgetter(*(one.name for one in fields(kind))) for kind in (Entry, Memory, Parked, Progress, Row)}
+
+
+def copied(row: R) -> R:
+    """Another one like it: what is kept changes by commits alone. As `dataclasses.replace`, in a tenth of the time."""
+    return type(row)(*_ALL[type(row)](row))
 
 
 @dataclass(slots=True)
@@ -219,11 +228,11 @@ class _Progresses(base.Progresses):
 
     def _rows(self, flow: int, *states: State) -> list[Progress]:
         rows = self._disk.progress[flow]
-        return [replace(rows[seq]) for seq in sorted(rows) if rows[seq].state in states]
+        return [copied(rows[seq]) for seq in sorted(rows) if rows[seq].state in states]
 
     def get(self, flow: int, seq: int) -> Progress | None:
         found = self._disk.progress[flow].get(seq)
-        return None if found is None else replace(found)
+        return None if found is None else copied(found)
 
     def due(self, flow: int, now: int, limit: int) -> list[Progress]:
         rows = [row for row in self._rows(flow, *DUE) if row.next_at <= now]
@@ -252,11 +261,11 @@ class _Progresses(base.Progresses):
 
     def parked(self, flow: int, after: str | None, limit: int) -> list[Parked]:
         found = [row for (number, key), row in sorted(self._disk.parked.items()) if number == flow]
-        return [replace(row) for row in found if after is None or row.key > after][:limit]
+        return [copied(row) for row in found if after is None or row.key > after][:limit]
 
     def parked_lane(self, flow: int, key: str) -> Parked | None:
         found = self._disk.parked.get((flow, key))
-        return None if found is None else replace(found)
+        return None if found is None else copied(found)
 
     def parked_keys(self, flow: int) -> int:
         return sum(number == flow for number, _ in self._disk.parked)
@@ -361,14 +370,14 @@ class _Memories(base.Memories):
 
     def get(self, flow: int, scope: str, key: str, item: int = 0) -> Memory | None:
         found = self._disk.memory.get((flow, scope, key), {}).get(item)
-        return None if found is None else replace(found)
+        return None if found is None else copied(found)
 
     def items(self, flow: int, scope: str, key: str) -> list[Memory]:
         found = self._disk.memory.get((flow, scope, key), {})
-        return [replace(found[item]) for item in sorted(found) if item]
+        return [copied(found[item]) for item in sorted(found) if item]
 
     def _heads(self) -> list[Memory]:
-        return [replace(items[0]) for items in self._disk.memory.values() if 0 in items]
+        return [copied(items[0]) for items in self._disk.memory.values() if 0 in items]
 
     def due(self, flow: int, now: int, limit: int) -> list[Memory]:
         found = [head for head in self._heads() if head.flow == flow and 0 < head.due <= now]
@@ -486,7 +495,7 @@ class MemoryStore(base.Store):
             disk.counts[progress.flow, progress.state.word] -= not entry.seq
         events += changed([progress for _, progress in work.refused if progress.seq])
         for row in [*work.progress, *(progress for _, progress in work.refused if progress.seq)]:
-            disk.progress[row.flow][row.seq] = replace(row)
+            disk.progress[row.flow][row.seq] = copied(row)
         for flow, seq, body, _ in work.edits:
             disk.edits[flow, seq] = body
         for key, n in work.counts.items():
@@ -499,7 +508,7 @@ class MemoryStore(base.Store):
             if parked is None:
                 disk.parked.pop(name, None)
             else:
-                disk.parked[name] = replace(parked)
+                disk.parked[name] = copied(parked)
         disk.txn += 1
         disk.audit += [(disk.txn, self._clock.now_ms(), event) for event in events]
 
@@ -510,7 +519,7 @@ class MemoryStore(base.Store):
         elif change.value is None:
             self._disk.memory.get(place, {}).pop(change.item, None)
         else:
-            self._disk.memory.setdefault(place, {})[change.item] = replace(change)
+            self._disk.memory.setdefault(place, {})[change.item] = copied(change)
 
     def _accept(self, entry: Entry, met: _Met) -> bool:
         disk = self._disk
@@ -528,7 +537,7 @@ class MemoryStore(base.Store):
             return False
         met.decided.append(entry)
         disk.seq = entry.seq = disk.seq + 1
-        disk.entries[entry.seq] = replace(entry)
+        disk.entries[entry.seq] = copied(entry)
         disk.streams[entry.stream].append(entry.seq)
         disk.counts[-entry.stream, "accepted"] += 1
         disk.counts[-entry.stream, "bytes"] += len(entry.body)
