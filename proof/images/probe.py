@@ -174,10 +174,11 @@ class Drainer:
             await engine.drain()
 
     async def _until(self, store: Store, ledger: Ledger, over: Callable[[list[Event]], bool]) -> list[Event]:
-        """Until it is over, or nobody waits any more. The books are read again only when something has happened."""
+        """Until it is over, or nobody waits any more. The books are read again only when something has happened, and at
+        the end: they are read flow by flow, and a commit in between may show one flow before it and another behind."""
         clock = SystemClock()
         deadline, before, said = clock.monotonic() + PATIENCE, None, told(store)
-        while not over(said) and clock.monotonic() < deadline:
+        while clock.monotonic() < deadline and not (over(said) and over(said := told(store))):
             await asyncio.sleep(LOOK)
             now = (store.progress.counts(), len(ledger.billed))
             if now != before:
