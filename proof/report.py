@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from dovetail.testkit.cells import CELLS, FAULTS, INVARIANTS, bound, run_cells
-from proof.result import commit, problems
+from proof.result import problems
 
 RECORD, PAGE = Path("docs/proof.json"), Path("docs/proof.md")
 WIDTH = 160  # characters of a finding
@@ -53,29 +53,28 @@ def text(record: Mapping[str, Any]) -> str:
 
 def record(command: str, tiers: Sequence[Mapping[str, Any]]) -> None:
     """Keep the results of a run as far as it has come, and the page made of them."""
-    kept = {"command": command, "commit": commit(), "machine": machine(), "tiers": tiers}
+    kept = {"command": command, "machine": machine(), "tiers": tiers}
     RECORD.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(text(kept))
 
 
 def _machine(record: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    at = f" at commit {record['commit']}" if record.get("commit") else ""
-    return f"The run below: `{record['command']}`{at} on {told}."
+    return f"The run below: `{record['command']}` on {told}."
 
 
 def _tiers(tiers: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "## Trials",
         "",
-        "| tier | one trial is | trials | findings | rate below | seconds |",
-        "|---|---|--:|--:|--:|--:|",
+        "| tier | one trial is | trials | findings | rate below | seconds | commit |",
+        "|---|---|--:|--:|--:|--:|---|",
     ]
     for tier in tiers:
         rate = "" if tier["findings"] else f"{bound(tier['trials']):.1e}"
         lines.append(
             f"| {tier['tier']} | {tier.get('unit', '')} | {tier['trials']:,} | {len(tier['findings'])} | {rate} "
-            f"| {tier['seconds']:.0f} |"
+            f"| {tier['seconds']:.0f} | {tier.get('commit', '')} |"
         )
     for tier in tiers:
         lines += ["", *(f"- **{tier['tier']}**: {problem[:WIDTH]}" for problem in problems(tier))]
