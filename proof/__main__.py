@@ -88,6 +88,11 @@ def kept(name: str, options: Options) -> Mapping[str, Any] | None:
     return found if fits and large else None
 
 
+def command(options: Options) -> str:
+    """What a reader types to run the same."""
+    return " ".join(["make prove", *["LONG=1"] * options.long, *([f"COUNT={options.count}"] if options.count else [])])
+
+
 def prove(options: Options) -> list[Mapping[str, Any]]:
     """Run the tiers, and record each as it ends; their results."""
     found: list[Mapping[str, Any]] = []
@@ -101,7 +106,7 @@ def prove(options: Options) -> list[Mapping[str, Any]]:
         found.append(result)
         tell(result)
         if options.record:
-            report.record("make prove LONG=1" if options.long else "make prove", found)
+            report.record(command(options), found, list(TIERS))
     return found
 
 

@@ -51,30 +51,35 @@ def text(record: Mapping[str, Any]) -> str:
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
 
-def record(command: str, tiers: Sequence[Mapping[str, Any]]) -> None:
-    """Keep the results of a run as far as it has come, and the page made of them."""
-    kept = {"command": command, "machine": machine(), "tiers": tiers}
+def record(command: str, tiers: Sequence[Mapping[str, Any]], order: Sequence[str]) -> None:
+    """Keep the results of a run as far as it has come, in the place of earlier ones of the same tiers, and the page
+    made of them."""
+    earlier = json.loads(RECORD.read_text())["tiers"] if RECORD.exists() else []
+    all_tiers = {tier["tier"]: tier for tier in earlier} | {
+        tier["tier"]: {**tier, "command": command} for tier in tiers
+    }
+    kept = {"machine": machine(), "tiers": [all_tiers[name] for name in order if name in all_tiers]}
     RECORD.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(text(kept))
 
 
 def _machine(record: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    return f"The run below: `{record['command']}` on {told}."
+    return f"What each tier showed when it last ran to its end, on {told}."
 
 
 def _tiers(tiers: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "## Trials",
         "",
-        "| tier | one trial is | trials | findings | rate below | seconds | commit |",
-        "|---|---|--:|--:|--:|--:|---|",
+        "| tier | one trial is | trials | findings | rate below | seconds | command | commit |",
+        "|---|---|--:|--:|--:|--:|---|---|",
     ]
     for tier in tiers:
         rate = "" if tier["findings"] else f"{bound(tier['trials']):.1e}"
         lines.append(
             f"| {tier['tier']} | {tier.get('unit', '')} | {tier['trials']:,} | {len(tier['findings'])} | {rate} "
-            f"| {tier['seconds']:.0f} | {tier.get('commit', '')} |"
+            f"| {tier['seconds']:.0f} | `{tier['command']}` | {tier.get('commit', '')} |"
         )
     for tier in tiers:
         lines += ["", *(f"- **{tier['tier']}**: {problem[:WIDTH]}" for problem in problems(tier))]
