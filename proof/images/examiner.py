@@ -20,7 +20,7 @@ from proof.story import MEMORY, resident
 from proof.witness import Ledger, Witness
 
 Key = tuple[object, ...]
-REPEATED = 3  # to one of so many images, everything that it accepted is sent again
+REPEATED = 4  # one of so many images is searched, and everything that it has accepted is sent to it again
 DRAINERS = 4  # images that are drained at the same time: a drain waits for clocks most of the time
 
 
@@ -29,7 +29,7 @@ class Examiner:
     for, so that every other moment is enough, from the first one on at which somebody was promised something."""
 
     def __init__(
-        self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 100, hunting: bool = False
+        self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 200, hunting: bool = False
     ) -> None:
         self._journal, self._day, self._work = journal, day, work
         self._bench = Bench(work / "looked-at", journal.root)

@@ -75,13 +75,14 @@ def _size(path: str) -> int:
 
 
 async def look(store_folder: Path, repeat: bool) -> tuple[list[Event], Breaches]:
-    """Open, recover, read the books, and (`repeat`) send to it again everything that it has accepted."""
+    """Open, recover and read the books; `repeat`: as an operator's search does, and everything that was accepted is
+    sent again."""
     try:
         store = await SqliteStore.open(store_folder / "store.db", clock=SystemClock(), ids=SystemIds())
     except DovetailError as error:
         return [], [("accounted", f"the store does not open: {error}")]
     try:
-        kept = books.messages(store)
+        kept = books.messages(store, searched=repeat)
         return _told(store, kept), await _repeated(store, kept) if repeat else []
     except DovetailError as error:
         return [], [("accounted", f"the store cannot be read: {error}")]

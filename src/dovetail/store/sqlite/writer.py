@@ -67,12 +67,14 @@ class Writer:
             sys.setswitchinterval(SWITCH)
         self.gate = threading.Lock()
         self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="dovetail-store", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None  # begun with the first job
 
     async def run(self, work: Callable[[], T]) -> tuple[T, bool]:
         """Hand over a job and wait for its end: its result, and whether the caller was cancelled meanwhile."""
         job = Job(work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="dovetail-store", daemon=True)
+            self._thread.start()
         self.gate.acquire()
         self._jobs.put(job)  # type: ignore[arg-type]  # results differ from job to job
         return await job.ended()
@@ -80,7 +82,8 @@ class Writer:
     def stop(self) -> None:
         """End the thread after the job it has; safe to call twice."""
         self._jobs.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
