@@ -6,6 +6,7 @@ itself and into other contracts, by their relative path: `../shop.customer/1.jso
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dovetail.errors import ProjectError
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)@([1-9][0-9]*)")
 _OTHER = re.compile(r"\.\./([A-Za-z0-9._-]+)/([0-9]+)\.json(?:#(.*))?")
 _BASE: Final = "contract:///"
+_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 MAX_VIOLATIONS: Final = 50
 
 
@@ -71,7 +73,7 @@ class Contract:
                 pattern_options=jsonschema_rs.RegexOptions(),
             )  # fmt: skip
         except jsonschema_rs.ValidationError as error:
-            raise ContractError(_short(error.message), _pointer(error.instance_path)) from None
+            raise ContractError(_short(_fault(error)), _pointer(error.instance_path)) from None
         except (jsonschema_rs.ReferencingError, ValueError, TypeError) as error:
             raise ContractError(_short(str(error))) from None
         self.is_valid = self._validator.is_valid
@@ -105,6 +107,16 @@ class Contract:
             if len(found) == MAX_VIOLATIONS:
                 break
         return found
+
+
+def _fault(error: jsonschema_rs.ValidationError) -> str:
+    """What is wrong with a schema, where its own schema says it in a roundabout way."""
+    keyword, given = error.instance_path[-1] if error.instance_path else "", json.dumps(error.instance)
+    if keyword == "type" and isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AnyOf):
+        return f"{given} is no type: write {', '.join(_TYPES[:-1])} or {_TYPES[-1]}, or a list of these"
+    if keyword == "items" and isinstance(error.instance, list):
+        return "a list of schemas, one for each place, is written as prefixItems"
+    return str(error.message)
 
 
 def _pointing(node: Any, within: str, root: str, found: list[str]) -> Any:

@@ -157,7 +157,7 @@ class ContractChecker:
         listed = [{"path": v.path, "message": v.message, "rule": v.rule} for v in violations]
         first = str(violations[0]) if violations else "it does not fit"
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        raise Rejected(f"it is not a {self._contract.ref}: {first}{more}", code="contract", detail=listed)
+        raise Rejected(f"it does not keep {self._contract.ref}: {first}{more}", code="contract", detail=listed)
 
 
 def policy_of(head: FlowFile) -> Policy:

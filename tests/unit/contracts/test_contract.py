@@ -83,6 +83,9 @@ def test_long_messages_are_cut() -> None:
     [
         ({"type": "objekt"}, "objekt", "/type"),
         ({"properties": {"a": {"minLength": -1}}}, "-1", "/properties/a/minLength"),
+        ({"properties": {"a": {"type": "objct"}}}, '"objct" is no type: write array, boolean', "/properties/a/type"),
+        ({"type": ["string", "nul"]}, '["string", "nul"] is no type', "/type"),
+        ({"items": [{}]}, "prefixItems", "/items"),
         ([], "", ""),
         ({"$ref": "#/$defs/nope"}, "nope", ""),
         ({"$ref": "../other/1.json"}, "no contract other@1", ""),

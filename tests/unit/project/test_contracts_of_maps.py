@@ -164,7 +164,7 @@ async def test_arrays_stay_arrays(lines: Any, rows: Any) -> None:
 
 
 async def test_a_result_that_breaks_its_contract_is_rejected_with_the_paths() -> None:
-    with pytest.raises(Rejected, match="it is not a erp@1: /rows/0/sku: 7 is not of type") as failed:
+    with pytest.raises(Rejected, match="it does not keep erp@1: /rows/0/sku: 7 is not of type") as failed:
         await through({"id": 1, "lines": [{"sku": 7}]})
     assert [one["path"] for one in failed.value.detail] == ["/rows/0/sku"]
     with pytest.raises(Rejected, match="the mapping gives nothing"):
