@@ -16,6 +16,7 @@ import asyncio
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from dovetail.connectors.file.finished import Finished
 from dovetail.connectors.file.quarantine import Quarantine
 from dovetail.connectors.file.reading import CsvOptions, Opened, fingerprint
 from dovetail.connectors.file.root import THREADS, Entry, Root, translated
@@ -65,7 +66,7 @@ class FileSource(Source):
     async def open(self, context: Connecting) -> None:
         """Name the folders; nothing is touched."""
         config: Any = self.config
-        self._context = context
+        self._context, self._finished = context, Finished(context)
         self._root = Root(context.folder / config.folder)
         self._archive = Root(context.folder / config.archive) if config.archive else None
         quarantine = context.folder / (config.quarantine or f"{config.folder}/quarantine")
@@ -82,6 +83,7 @@ class FileSource(Source):
             except OSError as error:
                 self._complain("folder_unreadable", str(self._root.path), error)
             else:
+                self._finished.look(entries)
                 for entry in self._complete(entries):
                     await self._take(entry, deliver)
             await asyncio.sleep(self.config.every)
@@ -94,7 +96,7 @@ class FileSource(Source):
             name = entry.name
             if name.startswith(".") or name.endswith(_UNFINISHED) or not fnmatchcase(name, self.config.pattern):
                 continue
-            if self._left.get(name) == entry or (self._archive is None and self._finished(entry)):
+            if self._left.get(name) == entry or (self._archive is None and entry in self._finished):
                 continue
             known = self._seen.get(name)
             seen[name] = known if known is not None and known[0] == entry else (entry, now)
@@ -102,13 +104,10 @@ class FileSource(Source):
         ready = [entry for entry, since in seen.values() if now - since >= self.config.settle_for]
         return sorted(ready, key=lambda entry: (entry.modified, entry.name))
 
-    def _finished(self, entry: Entry) -> bool:
-        return bool(self._context.marked(_mark(entry)) == [entry.size, entry.modified])
-
     async def _take(self, entry: Entry, deliver: Deliver) -> None:
         """One file from beginning to end. What goes wrong with it stops no other."""
         try:
-            if not self._finished(entry) and not await self._process(entry, deliver):
+            if entry not in self._finished and not await self._process(entry, deliver):
                 self._seen.pop(entry.name, None)  # it changed: wait until it is complete again
                 return
             await self._finish(entry)
@@ -150,8 +149,8 @@ class FileSource(Source):
                 return
         except OSError as error:
             self._complain("file_not_archived", entry.name, error)
-        if not self._finished(entry):
-            self._context.mark(_mark(entry), [entry.size, entry.modified])
+        if entry not in self._finished:
+            self._finished.add(entry)
 
     async def _set_aside(self, entry: Entry, reason: str) -> None:
         """Quarantine a whole file; one that cannot even be moved is left alone until it changes."""
@@ -170,7 +169,3 @@ class FileSource(Source):
         if trouble != self._trouble:
             self._trouble = trouble
             self._context.log.error(event, file=shown(name), error=error.strerror or str(error))
-
-
-def _mark(entry: Entry) -> str:
-    return f"done {shown(entry.name)}"

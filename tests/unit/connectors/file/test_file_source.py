@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dovetail.connectors.file import FileSource
+from dovetail.connectors.file import FileSource, finished
 from dovetail.connectors.file.root import Root
 from dovetail.sdk import ProjectError, Refused
 from dovetail.testkit.fakes import CollectingDeliver, FakeConnecting
@@ -53,6 +53,12 @@ class Watch:
     async def emptied(self, *reports: str) -> None:
         """Run until nothing is left in the folder and these reports are written."""
         await self.until(lambda: not names(self.inbox) and all((self.bad / report).exists() for report in reports))
+
+    def finished(self, *names: str) -> bool:
+        """Whether these, and no others, are remembered as finished."""
+        return sorted(name for mark in self.context.marks.values() if isinstance(mark, dict) for name in mark) == [
+            *names
+        ]
 
     def values(self) -> list[Any]:
         return [message.value for message in self.door.messages]
@@ -135,12 +141,32 @@ async def test_a_file_is_taken_only_when_it_has_not_changed_for_a_while(folder: 
 async def test_without_an_archive_files_stay_and_are_remembered_over_a_restart(folder: Path) -> None:
     watch = Watch(folder, archive=None)
     watch.drop("a.txt", "one")
-    await watch.until(lambda: len(watch.door.messages) == 1 and "done a.txt" in watch.context.marks)
+    await watch.until(lambda: len(watch.door.messages) == 1 and watch.finished("a.txt"))
     watch.drop("b.txt", "two")
-    await watch.until(lambda: "done b.txt" in watch.context.marks)
+    await watch.until(lambda: watch.finished("a.txt", "b.txt"))
     watch.drop("a.txt", "changed")
     await watch.until(lambda: len(watch.door.messages) == 3)
     assert [message.body for message in watch.door.messages] == [b"one", b"two", b"changed"]
+
+
+async def test_finished_files_that_are_gone_are_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "_BUCKETS", 1)
+    watch = Watch(folder, archive=None)
+    gone, stays = watch.drop("a.txt", "one"), watch.drop("b.txt", "two")
+    await watch.until(lambda: watch.finished("a.txt", "b.txt"))
+    gone.unlink()
+    watch.drop("c.txt", "three")
+    await watch.until(lambda: watch.finished("b.txt", "c.txt"))
+    assert stays.exists() and len(watch.door.messages) == 3
+
+
+async def test_what_an_earlier_version_finished_is_not_taken_again(folder: Path) -> None:
+    watch = Watch(folder, archive=None)
+    look = watch.drop("a.txt", "one").stat()
+    watch.context.mark("done a.txt", [look.st_size, look.st_mtime_ns])
+    watch.drop("b.txt", "two")
+    await watch.until(lambda: watch.finished("b.txt"))
+    assert [message.body for message in watch.door.messages] == [b"two"]
 
 
 async def test_the_same_content_again_is_known_unless_told_otherwise(folder: Path) -> None:
@@ -332,7 +358,7 @@ async def test_an_archive_that_cannot_be_written_holds_nothing_up(folder: Path) 
     watch.done.write_text("a file stands in its place")
     watch.drop("a.txt", "x")
     watch.drop("b.txt", "y")
-    await watch.until(lambda: len(watch.door.messages) == 2 and "done b.txt" in watch.context.marks)
+    await watch.until(lambda: watch.finished("a.txt", "b.txt"))
     watch.done.unlink()
     await watch.emptied()
     assert len(watch.door.messages) == 2
