@@ -28,5 +28,7 @@ KEPT = {
     814: "nobody resumed a redrive job that had been paused",
     60264: "an operator who was stopped while a process ended took its supervisor along",
     1272: "a message that was sent again under a canary was taken for one of the version before",
+    5213: "a store that took nothing for a moment made an orderly end an unclean one",
+    6423: "a message whose end behind its compensation could not be written down went forward when it was taken up",
     3193: "a message whose wait could not be written down was a dead letter, and its event woke it all the same",
 }

@@ -274,8 +274,9 @@ class Engine:
             self.log.error("close_failed", error=repr(error))
 
     async def _flush(self) -> bool:
-        """Bring what was decided to disk, if the store still takes anything. Whether nothing is left behind."""
-        if not self._services or not self.writer.available or self._services[0].done():
+        """Bring what was decided to disk; a store that takes nothing at the moment is asked again for a while. Whether
+        nothing is left behind."""
+        if not self._services or self._services[0].done() or (self.writer.idle() and not self.writer.available):
             return self.writer.idle()
         barrier = asyncio.ensure_future(self.writer.barrier())
         done, _ = await asyncio.wait([barrier, self._services[0]], timeout=5.0, return_when=asyncio.FIRST_COMPLETED)

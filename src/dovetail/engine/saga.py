@@ -108,7 +108,7 @@ class Sagas:
         if memo is None or memo.undoing is None:
             return reason
         undoes = reversed(memo.undo.values())
-        left = ", ".join(f"{_placed(undo)} by {undo.operation}" for undo in undoes)
+        left = ", ".join(f"{_placed(undo)} by {undo.operation}" for undo in undoes) or "nothing"
         return f"compensation stopped: {reason}; left to undo: {left}; it had failed: {memo.undoing.reason}"
 
     def policy(self, journey: Journey) -> Policy:
@@ -159,12 +159,17 @@ class Sagas:
             raise Rejected(f"the project has no operation '{name}' any more", code="compensation") from None
 
     def _end(self, journey: Journey, memo: Memo) -> None:
-        assert memo.undoing is not None
-        reason, memo.undoing = f"compensated: {memo.undoing.reason}", None
+        undoing, memo.undoing = memo.undoing, None
+        assert undoing is not None
         discard = journey.version.policy.compensated == "discard"
-        if not discard:
-            self._engine.hook("before_dead_letter_commit")
-        self._flow.settle.ended(journey, State.DISCARDED if discard else State.DEAD, reason)
+        try:
+            if not discard:
+                self._engine.hook("before_dead_letter_commit")
+            reason = f"compensated: {undoing.reason}"
+            self._flow.settle.ended(journey, State.DISCARDED if discard else State.DEAD, reason)
+        except Exception:  # this end is not written down: the message is still on its way back, and never goes forward
+            memo.undoing = undoing
+            raise
 
 
 def _placed(undo: Undo) -> str:

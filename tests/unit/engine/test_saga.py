@@ -352,6 +352,28 @@ async def test_a_crash_at_the_turning_point(rig: Any, warehouse: Warehouse, name
     assert rig.progress("f", seq).reason.startswith("compensated: ")
 
 
+async def test_an_end_that_cannot_be_written_down_is_still_on_the_way_back(rig: Any, warehouse: Warehouse) -> None:
+    first = rig.Op()
+    rig.flow("f", reserve(rig, "a", first), rig.call("c", failing(rig, Rejected("no"), target="c")),
+             compensated="discard")  # fmt: skip
+    await rig.start()
+
+    def hook(at: str) -> None:
+        if at == "after_outcome_before_commit" and warehouse.undone:
+            rig.hook = lambda at: None
+            raise RuntimeError("it slipped")
+
+    rig.hook = hook
+    [seq] = await rig.put("f", {"n": 1})
+    await rig.until(lambda: rig.state("f", seq) is State.DEAD)
+    assert rig.progress("f", seq).reason.startswith("compensation stopped: exception: RuntimeError: it slipped")
+    assert "left to undo: nothing" in rig.progress("f", seq).reason
+    await rig.redrive("f", seq)
+    await rig.until(lambda: rig.state("f", seq) is State.DISCARDED)
+    assert rig.progress("f", seq).reason == "compensated: rejected: no"
+    assert warehouse.undone == ["a"] and len(first.calls) == 1, "nothing was done or undone again"
+
+
 async def test_sent_on_after_it_was_undone_it_goes_forward_under_new_names(rig: Any, warehouse: Warehouse) -> None:
     """The target remembers the effects that were undone, so they must not be made under their old names."""
     first, kept, last = rig.Op(), rig.Op(target="k"), failing(rig, *[Rejected("no")] * 2, None, target="c", last=False)
