@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 
+from dovetail.testkit.history import Crash
 from dovetail.testkit.processes import PATIENCE, until
 from proof.senders import Senders
 from proof.story import Story
@@ -63,6 +64,7 @@ class Twins:
         try:
             self._refuse()
         finally:
+            self._story.witness.add(Crash())  # an answer that came meanwhile may have come too late
             self._signal(signal.SIGCONT)
 
     def _dead_zombie(self) -> None:
