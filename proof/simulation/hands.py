@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proof.simulation.world import World
 
 MOST_WRONG = 2 * 86400.0  # seconds that the clock may be ahead: what ended longer ago than that may be pruned
+TRIES = 5  # of an operator to whom the server says that it takes nothing at the moment
 BAD = ("down", "5xx", "5xx-applied", "reset", "lost", "hang", "late", "4xx", "429", "garbage")
 
 
@@ -152,7 +153,11 @@ class Hands:
         version = "same" if self._world.chance(0.5) else "current"
         self._ready([line], life, last, version == "current")
         order = RedriveOrder(by="ann", ids=[line.id], flow=line.flow, version=version)
-        answer = await life.ask(life.control.redrive(order))
+        for _ in range(TRIES):
+            answer = await life.ask(life.control.redrive(order))
+            if not isinstance(answer, Unavailable) or life.dead:
+                break
+            await asyncio.sleep(answer.after)
         if answer is None or isinstance(answer, (Unavailable, Injected)):
             return
         if isinstance(answer, Refused):

@@ -167,16 +167,24 @@ def once(facts: Facts, checked: Counter[str]) -> Iterator[str]:
 def _calls(facts: Facts, checked: Counter[str]) -> Iterator[str]:
     keys: dict[tuple[str, str, str], str] = {}
     heard: dict[tuple[str, str], str] = {}
+    ids: dict[tuple[str, str], str] = {}  # (target, key) → the message that it was called for
+    taken: Counter[str] = Counter()  # orders to take up a message that nobody knows the end of
     for event in facts.history:
         match event:
             case Crash():
                 heard.clear()
-            case Redrive(op="invoke"):
-                heard = {call: word for call, word in heard.items() if word != "rejected"}
+            case Redrive():
+                id = facts.seen[event.flow, event.ref].id if (event.flow, event.ref) in facts.seen else ""
+                taken[id] += 1 if event.op == "invoke" else -1
+                if event.op == "invoke":
+                    heard = {call: word for call, word in heard.items() if word != "rejected"}
+            case Answer(word="rejected") if taken[ids.get((event.target, event.key), "")] > 0:
+                pass  # whoever ordered that it be taken up may have meant it with this refusal
             case Answer():
                 heard[event.target, event.key] = event.word
             case Call():
                 checked["once"] += 1
+                ids[event.target, event.key] = event.id
                 before = heard.get((event.target, event.key))
                 if before in ("done", "rejected"):
                     yield f"{event.target} was called again for {event.id} {event.part}, though it had said {before}"

@@ -131,6 +131,10 @@ def test_a_crash_excuses_what_was_heard_and_a_redrive_what_was_refused() -> None
     assert breaches(*GOOD, Crash(), again) == []
     refused = [Call("x", "a", "q"), Answer("x", "q", "rejected"), Redrive("invoke", "orders", "store-1")]
     assert breaches(*refused, Call("x", "a", "q"), *GOOD) == []
+    twice = [*refused, Call("x", "a", "q"), Answer("x", "q", "rejected"), Call("x", "a", "q")]
+    assert breaches(*twice, *GOOD) == [], "the order may have been carried out twice, or late"
+    told = [*refused, Redrive("ok", "orders", "store-1"), *twice[3:]]
+    assert breaches(*told, *GOOD)[0][0] == "once", "nobody has taken it up again"
 
 
 def test_a_lane_goes_on_when_what_held_it_was_taken_up_again() -> None:
