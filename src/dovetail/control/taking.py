@@ -128,7 +128,7 @@ class Taking:
     def _again(self, letter: Letter, body: bytes | None, memo: Memo, due: int) -> None:
         place, row = letter.place, letter.row
         memo.redriven += 1
-        memo.first_try_at, memo.sleep, memo.crashes = 0, 0.0, 0
+        memo.first_try_at, memo.sleep, memo.crashes, memo.deaths = 0, 0.0, 0, 0
         self.work.progress.append(
             Progress(
                 place.number, row.seq, State.WAITING, self._control.hand.now_ms(), 0, due, letter.progress.key,

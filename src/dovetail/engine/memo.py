@@ -78,8 +78,9 @@ class Undoing(msgspec.Struct, array_like=True):
 
 class Memo(msgspec.Struct, array_like=True):
     """`effects` by effect key. `version`: the flow version it was moved to by a redrive (0: as accepted). `crashes`:
-    how often it was in flight when the process died. `undo` by the key of what it undoes, in the order in which that
-    was done. `pivots`: effects after which nothing is undone, and whether they are done; those not done are in doubt.
+    how often it was in flight when the process died, since it last survived a run; `deaths`: in all. `undo` by the key
+    of what it undoes, in the order in which that was done. `pivots`: effects after which nothing is undone, and whether
+    they are done; those not done are in doubt.
     """
 
     effects: dict[str, Effect] = msgspec.field(default_factory=dict)
@@ -92,6 +93,7 @@ class Memo(msgspec.Struct, array_like=True):
     undo: dict[str, Undo] = msgspec.field(default_factory=dict)
     pivots: dict[str, bool] = msgspec.field(default_factory=dict)
     undoing: Undoing | None = None
+    deaths: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dovetail.engine.engine import Engine
     from dovetail.engine.flow import FlowRun
 
+ALL_IN_ALL = 2  # times the limit of crashes that a message may be in flight at, whatever runs it survives in between
+
 
 class Recovery:
     """One start-up."""
@@ -94,10 +96,12 @@ class Recovery:
         flow.adopt(journey)
         if journey.key is not None and not flow.lanes.offer(journey):
             return  # its turn comes, and until then it can do no harm
-        journey.notes.crashes += 1
+        notes, limit = journey.notes, journey.version.policy.crash_limit
+        notes.crashes += 1
+        notes.deaths += 1
         journey.recorded = True
-        if journey.notes.crashes >= journey.version.policy.crash_limit:
-            text = f"the process died {journey.notes.crashes} times while this message was in flight"
+        if notes.crashes >= limit or notes.deaths >= ALL_IN_ALL * limit:
+            text = f"the process died {max(notes.crashes, notes.deaths)} times while this message was in flight"
             flow.settle.refused(journey, Rejected(text, code="poison"))
             await engine.writer.barrier()
             return

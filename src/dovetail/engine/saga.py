@@ -97,7 +97,7 @@ class Sagas:
         if isinstance(error, InDoubt) and error.park and any(key not in memo.undo for key in doubts):
             return False
         memo.undoing = Undoing(readable(f"{error.code}: {error.message}")[:500], self._engine.clock.now_ms())
-        memo.first_try_at, memo.sleep, memo.crashes = 0, 0.0, 0
+        memo.first_try_at, memo.sleep, memo.crashes, memo.deaths = 0, 0.0, 0, 0
         journey.attempt = 0  # those of the way back are counted anew
         self._engine.hook("before_compensation_commit")
         return True

@@ -336,7 +336,8 @@ class Settler:
 
 
 def _survived(journey: Journey) -> None:
-    """It ran and the process lives: whatever killed it earlier was not this message."""
+    """It ran and the process lives: whatever killed it earlier was not this message, as far as that says anything. It
+    may have failed before it came to what kills, so `deaths` stay."""
     if journey.memo is not None:
         journey.memo.crashes = 0
 

@@ -251,6 +251,35 @@ async def test_what_waits_for_its_turn_takes_no_mark(rig: Any) -> None:
     await rig.quiet("f")
 
 
+async def test_what_kills_now_and_then_is_no_neighbour_either(rig: Any) -> None:
+    """A message whose first step fails now and then, and whose second one kills: surviving the first says nothing."""
+    there, runs = asyncio.Event(), 0
+
+    async def act(call: Any) -> None:
+        nonlocal runs
+        runs += 1
+        if runs % 3 == 0:
+            raise Retry("not now", after=0.01)
+        there.set()
+        await asyncio.Event().wait()
+
+    rig.flow("f", rig.call("c", rig.Op(act)))
+    await rig.start()
+    [seq] = await rig.put("f", 1)
+    lives = 0
+    while True:
+        await rig.until(lambda: there.is_set() or rig.state("f", seq) is State.DEAD)
+        if rig.state("f", seq) is State.DEAD:
+            break
+        there.clear()
+        lives += 1
+        await rig.flushed()
+        await rig.crash()
+        await rig.start()
+    assert lives == 6 and runs == 8
+    assert rig.progress("f", seq).reason == "poison: the process died 6 times while this message was in flight"
+
+
 async def test_a_suspect_that_hangs_does_not_hold_the_start_for_long(rig: Any) -> None:
     async def act(call: Any) -> None:
         await asyncio.sleep(25.0)
