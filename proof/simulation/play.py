@@ -21,8 +21,6 @@ from dovetail.engine.policies.budget import RetryBudget
 from dovetail.engine.recovery import Recovery
 from dovetail.engine.timers import Timer
 from dovetail.engine.writer import Writer
-from dovetail.mapping import compile as compile_mapping
-from dovetail.project import expressions
 from dovetail.testkit.history import to_line
 from proof.simulation.kept import BEFORE
 from proof.simulation.loop import Endless, NodeLoop, play
@@ -70,16 +68,6 @@ def tuned(knobs: dict[str, Any]) -> Iterator[None]:
             setattr(TUNABLE[owner], attribute, value)
 
 
-_compiled: dict[str, Any] = {}
-
-
-def _compile_once(text: str, **more: Any) -> Any:
-    """Compiled mappings keep nothing between messages: worlds may share them."""
-    if text not in _compiled:
-        _compiled[text] = compile_mapping(text, **more)
-    return _compiled[text]
-
-
 Planted = Callable[[], AbstractContextManager[Any]]
 
 
@@ -99,7 +87,6 @@ def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> 
             cells.extend(report.cells())
         return loop.steps
 
-    vars(expressions)["compile_mapping"] = _compile_once
     try:
         with tuned(world.knobs), planted():
             steps = play(seed, main)
@@ -109,8 +96,6 @@ def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> 
     except Exception as error:  # whatever it is, it must not pass for a good end
         steps = 0
         breaches.append(("accounted", f"the world broke: {error!r}"))
-    finally:
-        vars(expressions)["compile_mapping"] = compile_mapping
     return Played(seed, breaches, world.counters, cells, steps, world if keep else None)
 
 
