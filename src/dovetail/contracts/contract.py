@@ -111,8 +111,9 @@ class Contract:
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
     """What is wrong with a schema, where its own schema says it in a roundabout way."""
-    keyword, given = error.instance_path[-1] if error.instance_path else "", json.dumps(error.instance)
+    keyword = error.instance_path[-1] if error.instance_path else ""
     if keyword == "type" and isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AnyOf):
+        given = json.dumps(error.instance)
         return f"{given} is no type: write {', '.join(_TYPES[:-1])} or {_TYPES[-1]}, or a list of these"
     if keyword == "items" and isinstance(error.instance, list):
         return "a list of schemas, one for each place, is written as prefixItems"

@@ -86,6 +86,8 @@ def test_long_messages_are_cut() -> None:
         ({"properties": {"a": {"type": "objct"}}}, '"objct" is no type: write array, boolean', "/properties/a/type"),
         ({"type": ["string", "nul"]}, '["string", "nul"] is no type', "/type"),
         ({"items": [{}]}, "prefixItems", "/items"),
+        ({"type": Decimal("1.5")}, "1.5", "/type"),
+        ({"multipleOf": Decimal("-0.5")}, "-0.5", "/multipleOf"),
         ([], "", ""),
         ({"$ref": "#/$defs/nope"}, "nope", ""),
         ({"$ref": "../other/1.json"}, "no contract other@1", ""),
