@@ -50,16 +50,11 @@ def flows(store: Store) -> Iterator[tuple[str, int, int]]:
         yield from ((names[number], number, stream) for number in numbers if number in names)
 
 
-def messages(store: Store, searched: bool = True) -> list[Kept]:
-    """Every message of every flow, newest first; as a search finds them, or each looked up on its own."""
+def messages(store: Store) -> list[Kept]:
+    """Every message of every flow, newest first."""
     found: list[Kept] = []
     for name, number, stream in flows(store):
         bodies = {row.seq: row for row in store.journal.after(0, stream, 0, ALL, 1 << 40)}
-        if not searched:
-            for row in reversed(bodies.values()):
-                body = store.journal.original(row.seq) if row.body is None else row.body
-                found.append(Kept(name, number, row, store.progress.get(number, row.seq), body or b""))
-            continue
         before = 0
         while True:
             page, before = store.progress.find(Query(flow=number, stream=stream, before=before, limit=1000))

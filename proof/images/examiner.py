@@ -20,7 +20,6 @@ from proof.story import MEMORY, resident
 from proof.witness import Ledger, Witness
 
 Key = tuple[object, ...]
-REPEATED = 4  # one of so many images is searched, and everything that it has accepted is sent to it again
 DRAINERS = 4  # images that are drained at the same time: a drain waits for clocks most of the time
 
 
@@ -29,7 +28,7 @@ class Examiner:
     for, so that every other moment is enough, from the first one on at which somebody was promised something."""
 
     def __init__(
-        self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 200, hunting: bool = False
+        self, journal: Journal, day: Day, work: Path, dice: Random, every: int = 40, hunting: bool = False
     ) -> None:
         self._journal, self._day, self._work = journal, day, work
         self._bench = Bench(work / "looked-at", journal.root)
@@ -103,9 +102,7 @@ class Examiner:
 
     async def _open(self, cache: Cache, image: Image, place: int) -> None:
         files = build(cache, image).files()
-        repeat = self._hunting or self.counters["images"] % REPEATED == 0
-        self._said[image.key] = said, _ = await look(self._bench.lay(files), repeat)
-        self.counters["repeated"] += repeat
+        self._said[image.key] = said, _ = await look(self._bench.lay(files))
         self.counters["images"] += 1
         self.counters["torn"] += image.torn >= 0
         if image.model == "synced" and image.system == "strict":

@@ -74,20 +74,18 @@ def _size(path: str) -> int:
         return -1
 
 
-async def look(store_folder: Path, repeat: bool) -> tuple[list[Event], Breaches]:
-    """Open, recover and read the books; `repeat`: as an operator's search does, and everything that was accepted is
-    sent again."""
+async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
+    """Open, recover, read the books, and repeat to it everything that it has accepted."""
     try:
         store = await SqliteStore.open(store_folder / "store.db", clock=SystemClock(), ids=SystemIds())
     except DovetailError as error:
         return [], [("accounted", f"the store does not open: {error}")]
     try:
-        kept = books.messages(store, searched=repeat)
-        return _told(store, kept), await _repeated(store, kept) if repeat else []
+        kept = books.messages(store)
+        return _told(store, kept), await _repeated(store, kept)
     except DovetailError as error:
         return [], [("accounted", f"the store cannot be read: {error}")]
     finally:
-        store._db._drop()  # as a kill would: what it would write back is of no interest
         await store.close(clean=False)
 
 
