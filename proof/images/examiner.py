@@ -15,7 +15,7 @@ from proof import trips
 from proof.day import Day
 from proof.images.disk import SYSTEMS, Cache, Image, build, images
 from proof.images.journal import Flush, Journal
-from proof.images.probe import Bench, Breaches, Drainer, look
+from proof.images.probe import Bench, Breaches, Drainer, State, States, drainer
 from proof.story import MEMORY, resident
 from proof.witness import Ledger, Witness
 
@@ -34,8 +34,9 @@ class Examiner:
         self._bench = Bench(work / "looked-at", journal.root)
         self._dice, self._every, self._hunting = dice, every, hunting
         self._caches = [Cache(system, journal.ops, journal.root) for system in SYSTEMS]
-        self._said: dict[Key, tuple[list[Event], Breaches]] = {}
-        self._judged: set[tuple[Key, int]] = set()
+        self._states = States()
+        self._met: dict[Key, State] = {}  # by image
+        self._judged: set[tuple[int, int]] = set()  # a state's identity, and the marks by then
         self._safe: dict[tuple[str, str], int] = {}  # (flow, ref) → the flush after which it stands on disk
         self._before: list[tuple[list[Key], int]] = []  # by flush: the images before it, and the marks by then
         self._keys: list[Key] = []  # the images of this moment
@@ -53,11 +54,9 @@ class Examiner:
             ("the journal", "faithful", f"an image cannot tell of {what}") for what in self._journal.strange
         ]
         for n in range(DRAINERS):
-            self._free.put_nowait((Drainer(), Bench(self._work / f"drained-{n}", self._journal.root)))
+            self._free.put_nowait((drainer(n), Bench(self._work / f"drained-{n}", self._journal.root)))
         await self._steps(most, enough)
         await asyncio.gather(*self._drains)
-        while not self._free.empty():
-            self._free.get_nowait()[0].close()
 
     async def _steps(self, most: int, enough: int) -> None:
         for place, step in enumerate(self._journal.steps):
@@ -85,16 +84,16 @@ class Examiner:
                 await self._judge(cache, image, place)
 
     async def _judge(self, cache: Cache, image: Image, place: int) -> None:
-        if (image.key, len(self.events)) in self._judged:
-            return
-        self._judged.add((image.key, len(self.events)))
-        if image.key not in self._said:
+        if image.key not in self._met:
             await self._open(cache, image, place)
-        said, breaches = self._said[image.key]
-        report = check([*self.events, *_cut(), *said])
+        state = self._met[image.key]
+        if (id(state), len(self.events)) in self._judged:
+            return
+        self._judged.add((id(state), len(self.events)))
+        report = check([*self.events, *_cut(), *state.said])
         self.counters["checks"] += 1
         self.cells.update(report.cells())
-        self._found(image, place, [*breaches, *report.breaches])
+        self._found(image, place, [*state.breaches, *report.breaches])
 
     def _found(self, image: Image, place: int, breaches: Breaches) -> None:
         name = f"step {place}, {image.system}, {image.model}"
@@ -102,11 +101,11 @@ class Examiner:
 
     async def _open(self, cache: Cache, image: Image, place: int) -> None:
         files = build(cache, image).files()
-        self._said[image.key] = said, _ = await look(self._bench.lay(files))
+        self._met[image.key] = state = await self._states.look(self._bench.lay(files))
         self.counters["images"] += 1
         self.counters["torn"] += image.torn >= 0
         if image.model == "synced" and image.system == "strict":
-            for event in said:
+            for event in state.said:
                 if isinstance(event, Seen):
                     self._safe.setdefault((event.flow, event.ref), len(self._before) - 1)
         if self.counters["images"] % self._every == 0:
@@ -155,11 +154,11 @@ class Examiner:
             keys, marks = self._before[flush]
             planted += 1
             history = [*self.events[:marks], answer]
-            passed += not any(self._breached(history, key) for key in keys if key in self._said)
+            passed += not any(self._breached(history, key) for key in keys if key in self._met)
         return planted, passed
 
     def _breached(self, history: Sequence[Event], key: Key) -> bool:
-        report: Report = check([*history, *_cut(), *self._said[key][0]])
+        report: Report = check([*history, *_cut(), *self._met[key].said])
         return bool(report.breaches)
 
 

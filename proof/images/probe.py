@@ -7,8 +7,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from hashlib import blake2b
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,51 @@ def _size(path: str) -> int:
         return -1
 
 
-async def look(store_folder: Path) -> tuple[list[Event], Breaches]:
-    """Open, recover, read the books, and repeat to it everything that it has accepted."""
-    try:
-        store = await SqliteStore.open(store_folder / "store.db", clock=SystemClock(), ids=SystemIds())
-    except DovetailError as error:
-        return [], [("accounted", f"the store does not open: {error}")]
-    try:
-        kept = books.messages(store)
-        return _told(store, kept), await _repeated(store, kept)
-    except DovetailError as error:
-        return [], [("accounted", f"the store cannot be read: {error}")]
-    finally:
-        await store.close(clean=False)
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state that a store can be in: what it says, and what is wrong with it."""
+
+    said: Sequence[Event]
+    breaches: Breaches
+
+
+class States:
+    """Opens images, and knows the states that it has met."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, State] = {}
+
+    async def look(self, store_folder: Path) -> State:
+        """Open and recover. If that leads to a state that was not met yet, read the books, and repeat to the store
+        everything that it has accepted.
+
+        Most of what a power cut leaves behind a commit is thrown away at the start, so that many images lead to the
+        same state: the same database, byte for byte, and the same bodies in files.
+        """
+        try:
+            store = await SqliteStore.open(store_folder / "store.db", clock=SystemClock(), ids=SystemIds())
+        except DovetailError as error:
+            return State([], [("accounted", f"the store does not open: {error}")])
+        try:
+            digest = _digest(store, store_folder)
+            if digest not in self._known:
+                kept = books.messages(store)
+                self._known[digest] = State(_told(store, kept), await _repeated(store, kept))
+            return self._known[digest]
+        except DovetailError as error:
+            return State([], [("accounted", f"the store cannot be read: {error}")])
+        finally:
+            await store.close(clean=False)
+
+
+def _digest(store: SqliteStore, folder: Path) -> bytes:
+    """Of every page that SQLite reads, in the file or in its log, and of every file with a body."""
+    digest = sha256(store._db.reading.serialize("main"))
+    for path in sorted(folder.glob(f"*{PAYLOADS}**/*")):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.digest()
 
 
 def told(store: Store) -> list[Event]:
@@ -139,7 +172,8 @@ class _Quiet:
 
 
 class Drainer:
-    """The engine of the fault project, started on one image after the other; its target does as `ledger` says."""
+    """The engine of the fault project, started on one image after the other; its target does as `ledger` says. A
+    process keeps those that it has made."""
 
     def __init__(self) -> None:
         self.target = Recorder()
@@ -184,6 +218,8 @@ class Drainer:
                 before, said = now, told(store)
         return told(store)
 
-    def close(self) -> None:
-        """Its target takes no more calls."""
-        self.target.close()
+
+@cache
+def drainer(number: int) -> Drainer:
+    """One that drains one image at a time."""
+    return Drainer()

@@ -12,6 +12,7 @@ from dovetail.control.desk import Control
 from dovetail.control.live import Live
 from dovetail.engine.definition import Application
 from dovetail.engine.engine import Engine
+from dovetail.engine.failpoints import Injected
 from dovetail.engine.observer import Observer
 from dovetail.errors import StoreError, Unavailable
 from dovetail.project.build import Builder, make_connections
@@ -130,7 +131,11 @@ class Life(Node):
         share. Raises `Unavailable` when that cannot be written down; then nothing has changed."""
         self.versions = dict(self.world.versions)
         if canary is not None:
-            await self.control.hand.carry_out(Work(marks=self._decide(canary)))
+            try:
+                await self.control.hand.carry_out(Work(marks=self._decide(canary)))
+            except Injected as error:
+                if error.args[0] == "before_redrive_commit":
+                    raise Unavailable("nothing was written down", after=1.0) from error
         await self.engine.deploy(self._assemble(self.engine.application))
 
     def _decide(self, family: Family) -> dict[str, bytes]:
