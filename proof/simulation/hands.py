@@ -28,6 +28,7 @@ class Hands:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._pausing: asyncio.Future[Any] | None = None  # a redrive job that is about to be paused
 
     # --- mischief -----------------------------------------------------------------------------------------------------
 
@@ -196,12 +197,17 @@ class Hands:
             system.not_before.clear()  # an operator knows better
 
     async def _pause_job(self, life: Life, id: str) -> None:
-        if not isinstance(await life.ask(life.control.jobs.change(id, JobOrder("ann", "pause"))), Exception):
+        self._pausing = life.ask(life.control.jobs.change(id, JobOrder("ann", "pause")))
+        await asyncio.wait([self._pausing])  # whoever is cancelled here leaves it on its way
+        if not isinstance(self._pausing.result(), Exception):
             self._world.some("a redrive job was paused")
         await asyncio.sleep(self._world.odds.uniform(0.0, 3.0))
         await self.resume_jobs()
 
     async def resume_jobs(self) -> None:
+        """Let every job go on that somebody has paused, or is about to."""
+        if self._pausing is not None:
+            await asyncio.wait([self._pausing])
         while True:
             life = await self._world.a_life()
             paused = [line.id for line in life.control.jobs.lines() if line.state == "paused"]

@@ -31,5 +31,6 @@ KEPT = {
     5213: "a store that took nothing for a moment made an orderly end an unclean one",
     6423: "a message whose end behind its compensation could not be written down went forward when it was taken up",
     17848: "a message that killed the process, but failed before that now and then, was never given up",
+    36052: "each crash brought another window of messages into memory",
     3193: "a message whose wait could not be written down was a dead letter, and its event woke it all the same",
 }

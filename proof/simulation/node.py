@@ -202,6 +202,9 @@ class Life(Node):
     def promise(self) -> asyncio.Future[Any]:
         """A future of the world that this life sets, or its end does (to None)."""
         future: asyncio.Future[Any] = self.loop.create_future()
+        if self.dead:
+            future.set_result(None)
+            return future
         self.waiting[future] = None
         future.add_done_callback(lambda done: self.waiting.pop(done, None))
         return future
@@ -209,6 +212,8 @@ class Life(Node):
     def deliver(self, flow: str, bodies: list[bytes], dedupe: list[str] | None, **more: Any) -> asyncio.Future[Any]:
         """Hand a batch in at a door; the receipts to come, None if the life ends first."""
         told = self.promise()
+        if self.dead:
+            return told
 
         def settle(receipts: list[Receipt]) -> None:
             if not told.done():
@@ -221,6 +226,9 @@ class Life(Node):
     def ask(self, work: Any) -> asyncio.Future[Any]:
         """Let the desk do something; its answer or error to come, None if the life ends first."""
         told = self.promise()
+        if self.dead:
+            work.close()
+            return told
 
         async def run() -> None:
             try:

@@ -92,7 +92,7 @@ def play_seed(seed: int, planted: Planted = nullcontext, keep: bool = False) -> 
             steps = play(seed, main)
     except Endless as error:
         steps = 0
-        breaches.append(("accounted", f"it never comes to rest: {error}"))
+        breaches += [*world.breaches, ("accounted", f"it never comes to rest: {error}")]
     except Exception as error:  # whatever it is, it must not pass for a good end
         steps = 0
         breaches.append(("accounted", f"the world broke: {error!r}"))

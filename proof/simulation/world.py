@@ -312,14 +312,13 @@ class World:
             self.life.measure()
 
     def most_in_memory(self, flow: FlowRun) -> float:
-        """How many messages of a flow may be in memory: its window, what runs, what has run and is on its way to the
-        disk, what is brought back, one a lane."""
+        """How many messages of a flow may be in memory: its window, what runs, what is brought back, one a lane."""
         if len(self.drafts) != self._lanes[0]:
             keys = {draft.value["k"] for draft in self.drafts if draft.family.keyed}
             lanes = 2 * len(keys) + sum(len(draft.value.get("items", ())) for draft in self.drafts)
             self._lanes = (len(self.drafts), lanes)
         concurrency = flow.versions.current.policy.concurrency
-        return float(flow.window + 2 * concurrency + self.knobs["Timer.batch"] + self._lanes[1])
+        return float(flow.window + concurrency + self.knobs["Timer.batch"] + self._lanes[1])
 
     def handed_over(self, draft: Draft, life: Life) -> None:
         """A client hands a message to a life's door. Under which version, if that can be said."""

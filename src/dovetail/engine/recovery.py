@@ -37,9 +37,10 @@ class Recovery:
         for flow in flows:
             flow.recovering = True
             self._lanes(flow)
-            suspects += [(flow, journey) for journey in await self._interrupted(flow)]
+            journeys = await self._interrupted(flow)
             if unclean:
-                suspects += [(flow, journey) for journey in await self._first_attempts(flow)]
+                journeys += await self._first_attempts(flow, flow.window - len(journeys))
+            suspects += [(flow, journey) for journey in journeys]
         if unclean and suspects:
             engine.log.warning("recovering", in_flight=len(suspects))
             for flow, journey in _in_order(suspects):
@@ -70,13 +71,13 @@ class Recovery:
         journeys = [await flow.loader.load(row) for row in rows]
         return [journey for journey in journeys if journey is not None]
 
-    async def _first_attempts(self, flow: FlowRun) -> list[Journey]:
-        """Fresh messages at or below the claim: any of them may have been in flight."""
+    async def _first_attempts(self, flow: FlowRun, room: int) -> list[Journey]:
+        """Fresh messages at or below the claim, at most so many: any of them may have been in flight."""
         found: list[Journey] = []
         journal, backlog = self._engine.store.journal, flow.backlog
         size = 0
-        while backlog.cursor < backlog.claimed and len(found) < flow.window and size < flow.window_bytes:
-            rows = journal.after(flow.number, flow.stream, backlog.cursor, flow.window, flow.window_bytes)
+        while backlog.cursor < backlog.claimed and len(found) < room and size < flow.window_bytes:
+            rows = journal.after(flow.number, flow.stream, backlog.cursor, room - len(found), flow.window_bytes)
             rows = [row for row in rows if row.seq <= backlog.claimed]
             if not rows:
                 break
