@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dovetail.engine.flow import FlowRun
 from dovetail.errors import Retry, Unavailable
 from dovetail.sdk import Connection, Message, Repeat
 from dovetail.store.base import State
@@ -293,6 +294,28 @@ async def test_a_suspect_that_hangs_does_not_hold_the_start_for_long(rig: Any) -
     assert 5.0 <= rig.clock.monotonic() - began <= 20.0
     await rig.put("f", 4)
     await rig.until(lambda: rig.states("f") == {"done": 4})
+
+
+async def test_crash_after_crash_brings_no_more_into_memory_than_a_window(rig: Any, monkeypatch: Any) -> None:
+    """Messages that a start could not even begin, because the first one hangs, are in flight again at the next one."""
+    monkeypatch.setattr(FlowRun, "window", 4)
+    hang = asyncio.Event()
+
+    async def act(call: Any) -> None:
+        await hang.wait()
+
+    rig.flow("f", rig.call("c", rig.Op(act)), concurrency=1)
+    await rig.start()
+    seqs = await rig.put("f", *range(20))
+    for life in range(2):
+        await rig.flushed()
+        await rig.crash()
+        await rig.start()
+        assert set(rig.engine.flows["f"].active) == set(seqs[:4]), life
+    hang.set()
+    await rig.until(lambda: rig.states("f") == {"done": 20})
+    rig.check("f")
+    await rig.quiet("f")
 
 
 @pytest.mark.parametrize("rig", ["sqlite", "memory"], indirect=True)
