@@ -160,24 +160,25 @@ class System:
             answer.set_result(Reply(value=self.books.get(key, {"rate": 0}), codec=JSON, status=200))
 
     async def query(self, call: Call) -> Reply | None:
-        """Whether a call under this key ever happened; one that is still on its way never will."""
+        """Whether a call under this key ever happened; one that was on its way before this question never will."""
         world = self.world
         world.some("a target was asked whether it had happened")
         plan = world.plan(self, call, call.message.value)
         answer = world.loop.create_future()
         if plan.answered:
-            world.outside(plan.before + plan.after, self._tell, call.key, plan, answer)
+            before = {(number, key) for number, key in self.under_way.items() if key == call.key}
+            world.outside(plan.before + plan.after, self._tell, call.key, before, plan, answer)
         found: Reply | None = await answer
         return found
 
-    def _tell(self, key: str, plan: Plan, answer: Any) -> None:
+    def _tell(self, key: str, before: set[tuple[int, str]], plan: Plan, answer: Any) -> None:
         if answer.done():
             return
         if plan.error is not None:
             answer.set_exception(plan.error())
             return
         if key not in self.books:
-            self.void |= {(number, under) for number, under in self.under_way.items() if under == key}
+            self.void |= before
         found = self.books.get(key)
         answer.set_result(None if found is None else Reply(value=found, codec=JSON, status=200))
 
