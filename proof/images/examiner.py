@@ -103,6 +103,7 @@ class Examiner:
         files = build(cache, image).files()
         self._met[image.key] = state = await self._states.look(self._bench.lay(files))
         self.counters["images"] += 1
+        self.counters["states"] = len(self._states)
         self.counters["torn"] += image.torn >= 0
         if image.model == "synced" and image.system == "strict":
             for event in state.said:

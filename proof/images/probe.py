@@ -13,6 +13,8 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from dovetail.app import Workshop, load
 from dovetail.clock import SystemClock, SystemIds
 from dovetail.engine.engine import Engine
@@ -89,6 +91,9 @@ class States:
     def __init__(self) -> None:
         self._known: dict[bytes, State] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     async def look(self, store_folder: Path) -> State:
         """Open and recover. If that leads to a state that was not met yet, read the books, and repeat to the store
         everything that it has accepted.
@@ -106,7 +111,7 @@ class States:
                 kept = books.messages(store)
                 self._known[digest] = State(_told(store, kept), await _repeated(store, kept))
             return self._known[digest]
-        except DovetailError as error:
+        except (DovetailError, apsw.Error) as error:
             return State([], [("accounted", f"the store cannot be read: {error}")])
         finally:
             await store.close(clean=False)
