@@ -223,6 +223,10 @@ class FlowRun:
             if ready and self.running < limit and ready[0].seq <= self.backlog.claimed:
                 self.pump_soon()
 
+    def may_begin(self, journey: Journey) -> bool:
+        """Whether there is a place for it among those that run, and nothing that holds it back."""
+        return self.running < self.limit() and journey.rank <= self._worst()
+
     def _worst(self) -> int:
         """The last rank that may run now."""
         return LAST if self._gate is None else self._gate_rank - 1

@@ -91,7 +91,11 @@ class Recovery:
         return found
 
     async def _alone(self, flow: FlowRun, journey: Journey) -> None:
-        """Count the crash, then run this one and nothing else until it ends, waits, or takes too long."""
+        """Count the crash, then run this one and nothing else until it ends, waits, or takes too long.
+
+        While an earlier one of its flow takes too long, it may not be able to begin. Then the count is not written
+        down: should the process die meanwhile, that was not its doing.
+        """
         engine = self._engine
         engine.hook("during_recovery")
         flow.adopt(journey)
@@ -100,12 +104,16 @@ class Recovery:
         notes, limit = journey.notes, journey.version.policy.crash_limit
         notes.crashes += 1
         notes.deaths += 1
-        journey.recorded = True
         if notes.crashes >= limit or notes.deaths >= ALL_IN_ALL * limit:
+            journey.recorded = True
             text = f"the process died {max(notes.crashes, notes.deaths)} times while this message was in flight"
             flow.settle.refused(journey, Rejected(text, code="poison"))
             await engine.writer.barrier()
             return
+        if not flow.may_begin(journey):
+            flow.ready.append(journey)
+            return
+        journey.recorded = True
         engine.writer.put(journey.row(flow.number, State.RUNNING, engine.clock.now_ms()))
         await engine.writer.barrier()
         flow.ready.append(journey)

@@ -296,6 +296,29 @@ async def test_a_suspect_that_hangs_does_not_hold_the_start_for_long(rig: Any) -
     await rig.until(lambda: rig.states("f") == {"done": 4})
 
 
+async def test_what_could_not_even_begin_takes_no_mark(rig: Any) -> None:
+    """The first message hangs and has the only place; the process dies again and again before another one begins."""
+    hang = asyncio.Event()
+
+    async def act(call: Any) -> None:
+        await hang.wait()
+
+    rig.flow("f", rig.call("c", rig.Op(act)), concurrency=1)
+    await rig.start()
+    first, *others = await rig.put("f", *range(5))
+    await rig.until(lambda: rig.engine.flows["f"].running)
+    for _ in range(3):
+        await rig.flushed()
+        await rig.crash()
+        await rig.start()
+    assert rig.progress("f", first).reason.startswith("poison: the process died 3 times")
+    hang.set()
+    await rig.until(lambda: rig.states("f") == {"done": 4, "dead": 1})
+    assert {rig.state("f", seq) for seq in others} == {State.DONE}
+    rig.check("f")
+    await rig.quiet("f")
+
+
 async def test_crash_after_crash_brings_no_more_into_memory_than_a_window(rig: Any, monkeypatch: Any) -> None:
     """Messages that a start could not even begin, because the first one hangs, are in flight again at the next one."""
     monkeypatch.setattr(FlowRun, "window", 4)
