@@ -42,7 +42,7 @@ class Words:
     """What the expressions may name beside the language's own: tables (with their files), functions, formats."""
 
     tables: Mapping[str, str]
-    functions: frozenset[str]
+    functions: Mapping[str, int | None]  # the project's own, with the most arguments one takes (None: any number)
     formats: frozenset[str]
 
     def files(self, text: str) -> set[str]:
@@ -72,9 +72,18 @@ class Words:
                 message = f"nothing sets the variable ${one.name}"
                 hint = _near(one.name, known | BINDINGS)
                 found.append(Problem(*place, message, hint, "unknown-variable", level="warning"))
-            elif called and one.arguments and one.arguments[0] is not None:
-                found += self._literal(one.name, one.arguments[0], place)
+            elif called and one.arguments:
+                if one.arguments[0] is not None:
+                    found += self._literal(one.name, one.arguments[0], place)
+                found += self._too_many(one.name, len(one.arguments), place)
         return found
+
+    def _too_many(self, function: str, given: int, place: Location) -> list[Problem]:
+        most = self.functions.get(function)
+        if most is None or given <= most:
+            return []
+        takes = f"{most} argument{'' if most == 1 else 's'} at most" if most else "no arguments"
+        return [Problem(*place, f"${function} takes {takes}, and is given {given}", f"see {FUNCTIONS}", "arguments")]
 
     def _literal(self, function: str, name: str, place: Location) -> list[Problem]:
         if function in TABLES and name not in self.tables:

@@ -16,7 +16,7 @@ from dovetail.project.declared import FORMAT, ConnectionFile, Environment, FlowF
 from dovetail.project.expressions import Words, compiled
 from dovetail.project.functions import FUNCTIONS, mapping_functions, module_file
 from dovetail.project.model import ConnectionText, SourceText
-from dovetail.project.signatures import missing, outline
+from dovetail.project.signatures import missing, most_arguments, outline
 from dovetail.project.snapshot import FlowValue, contract_file, contract_files
 from dovetail.project.tables import Rows, read_tables, table_files
 from dovetail.project.text import Text
@@ -210,7 +210,9 @@ class Reader:
 
     def words(self) -> Words:
         """What expressions may name beside the language's own."""
-        functions = frozenset(mapping_functions(self.tree))
+        module = outline(self.tree.get(FUNCTIONS, b""))
+        signatures = module.names if module is not None else {}
+        functions = {name: most_arguments(signatures.get(name)) for name in mapping_functions(self.tree)}
         return Words(table_files(self.tree), functions, frozenset(built_in_codecs().names()))
 
     def maps(self, words: Words) -> dict[str, str]:

@@ -64,6 +64,16 @@ def outline(source: bytes) -> Outline | None:
     return found
 
 
+def most_arguments(signature: Signature | None) -> int | None:
+    """How many arguments a call may give by their place; None where nothing bounds them, or only running it would
+    tell."""
+    kinds = [one.kind for one in signature.value.parameters.values()] if signature is not None else []
+    if signature is None or inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in by_place for kind in kinds)
+
+
 def missing(outline: Outline) -> Iterator[tuple[str, int, int]]:
     """The modules among its imports that are not installed here; none of them is imported."""
     for name, line, column in outline.imports:

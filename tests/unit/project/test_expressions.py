@@ -145,6 +145,7 @@ CASES: list[tuple[str, str]] = [
     ("$header.id", "warning: nothing sets the variable $header (did you mean '$headers'?)"),
     ('$parse("cvs", text)', "there is no format 'cvs' (did you mean 'csv'?)"),
     ("$eval(text)", "$eval is switched off in a project"),
+    ("$vat(net, 0.07, 2)", "$vat takes 2 arguments at most, and is given 3 (see python/functions.py)"),
 ]
 
 
@@ -162,6 +163,11 @@ def test_names_that_an_expression_sets_itself_are_known() -> None:
         "($f := function($a, $b){ $a + $b }; $g := $f(1, ?); lines@$l#$i.{'n': $g($i), 'l': $l.n, 't': $vat(?)} ~> $f)"
     )
     assert load(tree(text))[1] == []
+
+
+def test_a_function_that_takes_any_number_of_arguments_is_given_any_number() -> None:
+    source = b"def most(*given):\n    return max(given)\n\n\n@cached\ndef vat(net):\n    return net\n"
+    assert load(tree("$most(1, 2, 3) + $vat(1, 2)", python__functions_dot_py=source))[1] == []
 
 
 def test_faulty_tables_and_functions_are_told_with_their_place() -> None:
